@@ -1,0 +1,336 @@
+"""What a contract says: a table's source, columns, rules and promises. A Contract that exists is valid."""
+
+from __future__ import annotations
+
+import re
+from datetime import timedelta
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+
+from pipelines.contract.types import DataType, parse_type
+
+IDENTIFIER = r"[a-z][a-z0-9_]*"
+#: Delta refuses these in a column's name unless column mapping is on, which Polars cannot read.
+_FORBIDDEN_IN_COLUMN = set(" ,;{}()\n\t=")
+
+#: Columns that silver adds to every row; a contract cannot name a column so.
+AUDIT_COLUMNS = (
+    "data_quality_score",
+    "quality_checks_passed",
+    "quality_issues",
+    "source_bronze_id",
+    "source_timestamp",
+    "source_epoch",
+    "source_commit",
+    "source_event",
+    "source_offset",
+    "processed_at",
+    "processing_version",
+)
+
+Layer = Literal["silver", "gold"]
+SeverityName = Literal["error", "warning", "info"]
+Classification = Literal["public", "internal", "confidential", "restricted"]
+Encoding = Literal[
+    "text", "number", "base64", "base64-url-safe", "hex", "days", "millis", "micros", "nanos", "iso"
+]
+
+_SECONDS = {
+    "second": 1,
+    "minute": 60,
+    "hour": 3600,
+    "day": 86400,
+    "week": 7 * 86400,
+    "month": 30 * 86400,
+    "year": 365 * 86400,
+}
+_DURATION = re.compile(rf"(\d+)\s+({'|'.join(_SECONDS)})s?")
+
+
+def parse_duration(text: object) -> timedelta:
+    """`15 minutes`, `2 hours`, `1 day`; a month is 30 days, a year 365."""
+    if isinstance(text, timedelta):
+        return text
+    match = _DURATION.fullmatch(str(text).strip())
+    if match is None:
+        raise ValueError(f"'{text}' is not a duration; write for example '15 minutes' or '2 days'")
+    return timedelta(seconds=int(match[1]) * _SECONDS[match[2]])
+
+
+def _plain_column_name(name: str) -> str:
+    if not name or _FORBIDDEN_IN_COLUMN & set(name):
+        raise ValueError(
+            f"column '{name}' has a character Delta does not allow in a name; "
+            "give the column a plain name and put the source's name under 'source:'"
+        )
+    if name in AUDIT_COLUMNS or name.startswith("_"):
+        raise ValueError(f"column '{name}' is reserved for the columns silver adds")
+    return name
+
+
+TableName = Annotated[str, Field(pattern=rf"^{IDENTIFIER}(\.{IDENTIFIER}){{2}}$")]
+ColumnName = Annotated[str, AfterValidator(_plain_column_name)]
+Duration = Annotated[
+    timedelta,
+    BeforeValidator(parse_duration, json_schema_input_type=str),
+    Field(json_schema_extra={"type": "string", "examples": ["15 minutes", "1 day"]}),
+]
+TypeName = Annotated[
+    DataType,
+    BeforeValidator(
+        lambda given: given if isinstance(given, DataType) else parse_type(str(given)),
+        json_schema_input_type=str,
+    ),
+    Field(examples=["string", "decimal(10,2)", "timestamp", "list<int64>"]),
+]
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, arbitrary_types_allowed=True)
+
+
+class Source(_Strict):
+    """Where a silver table's changes come from, and how the connector was told to write values.
+
+    The modes carry Debezium's own names and defaults (Postgres connector, "Data type mappings").
+    They are read only where a message has no schema block; a schema block says it itself, save for
+    `binary`, which Debezium leaves out of the schema.
+    """
+
+    connector: Literal["postgres"] = Field(description="The Debezium connector.")
+    topic: str = Field(min_length=1, description="The Kafka topic of the table.")
+    bronze: TableName | None = Field(
+        default=None, description="Its bronze table; bronze.<domain>.<name> when left out."
+    )
+    decimal: Literal["precise", "string", "double"] = "precise"
+    time: Literal[
+        "adaptive",
+        "adaptive_time_microseconds",
+        "connect",
+        "isostring",
+        "microseconds",
+        "nanoseconds",
+    ] = "adaptive"
+    binary: Literal["bytes", "base64", "base64-url-safe", "hex"] = "bytes"
+    placeholder: str = Field(
+        default="__debezium_unavailable_value", description="unavailable.value.placeholder"
+    )
+
+
+class Column(_Strict):
+    """One column: its type, what it means, and what must hold of each value."""
+
+    type: TypeName
+    required: bool = Field(default=False, description="No nulls: an error rule.")
+    description: str = ""
+    classification: Classification = "internal"
+    mask: Literal["hash", "redact", "truncate"] | None = None
+    min: int | float | str | None = Field(default=None, description="Smallest value allowed.")
+    max: int | float | str | None = Field(default=None, description="Largest value allowed.")
+    pattern: str | None = Field(default=None, description="A regular expression each text matches.")
+    values: tuple[str | int | bool, ...] | None = Field(
+        default=None, description="The only values allowed."
+    )
+    unique: bool = Field(
+        default=False, description="No two rows share a value: checked on the table."
+    )
+    source: str | None = Field(default=None, description="The field's name in the message.")
+    encoding: Encoding | None = Field(
+        default=None,
+        description="How schemaless messages write it, where it differs from the source's modes.",
+    )
+
+    @model_validator(mode="after")
+    def _enum_has_values(self) -> Self:
+        if self.type.kind == "enum" and not self.values:
+            raise ValueError("an enum lists its 'values'")
+        return self
+
+
+class NotNull(_Strict):
+    """No null in the column."""
+
+    column: str
+
+
+class Range(_Strict):
+    """Values between `min` and `max`, both allowed."""
+
+    column: str
+    min: int | float | str | None = None
+    max: int | float | str | None = None
+
+
+class Pattern(_Strict):
+    """Each text matches the regular expression somewhere."""
+
+    column: str
+    regex: str
+
+
+class ValueSet(_Strict):
+    """Only these values."""
+
+    column: str
+    values: tuple[str | int | bool, ...] = Field(min_length=1)
+
+
+class Unique(_Strict):
+    """No two rows of the table share these columns."""
+
+    columns: tuple[str, ...] = Field(min_length=1)
+
+
+class Reference(_Strict):
+    """The value stands in a column of another silver table."""
+
+    column: str
+    table: TableName
+    column_there: str
+
+
+class Expression(_Strict):
+    """A condition over several columns."""
+
+    sql: str = Field(
+        min_length=1, description="A SQL condition over the row's columns; true is valid."
+    )
+
+
+class RuleSpec(_Strict):
+    """A named rule: exactly one of its kinds."""
+
+    name: Annotated[str, Field(pattern=rf"^{IDENTIFIER}$")]
+    description: str = ""
+    severity: SeverityName = "error"
+    active: bool = True
+    not_null: NotNull | None = None
+    range: Range | None = None
+    pattern: Pattern | None = None
+    set: ValueSet | None = None
+    unique: Unique | None = None
+    reference: Reference | None = None
+    expression: Expression | None = None
+
+    @model_validator(mode="after")
+    def _one_kind(self) -> Self:
+        if len(self.kinds()) != 1:
+            raise ValueError(
+                f"rule '{self.name}' names {len(self.kinds())} kinds; give one of {', '.join(RULE_KINDS)}"
+            )
+        return self
+
+    def kinds(self) -> list[str]:
+        """The kinds that are filled in: one, in a rule that exists."""
+        return [kind for kind in RULE_KINDS if getattr(self, kind) is not None]
+
+
+RULE_KINDS = ("not_null", "range", "pattern", "set", "unique", "reference", "expression")
+
+
+class Retention(_Strict):
+    """How long rows stay: durations, with the word that starts the clock."""
+
+    archive_after: str | None = None
+    delete_after: str | None = None
+    tombstones: Duration = Field(
+        default=timedelta(days=30), description="How long a delete is remembered."
+    )
+
+
+class SurrogateKey(_Strict):
+    """An integer key of a dimension, given to each new natural key once and kept for ever."""
+
+    column: ColumnName
+    of: tuple[str, ...] = Field(min_length=1)
+
+
+class Contract(_Strict):
+    """One table's contract; see the repository's JSON Schema for the YAML."""
+
+    table: TableName
+    description: str = Field(min_length=1)
+    owner: str = Field(min_length=1)
+    version: Annotated[str, Field(pattern=r"^\d+\.\d+\.\d+$")] = "1.0.0"
+    source: Source | None = None
+    key: tuple[str, ...] = Field(min_length=1, description="The columns that identify a row.")
+    history: bool = Field(default=False, description="Keep every version (type 2).")
+    freshness: Duration | None = None
+    retention: Retention = Retention()
+    tags: tuple[str, ...] = ()
+    columns: dict[ColumnName, Column] = Field(min_length=1)
+    surrogate_key: SurrogateKey | None = None
+    batch_id: ColumnName | None = Field(
+        default=None, description="A column that names the build which wrote the row."
+    )
+    rules: tuple[RuleSpec, ...] = ()
+    path: Path = Field(default=Path(), exclude=True, json_schema_extra={"deprecated": True})
+    sql: str | None = Field(default=None, exclude=True, json_schema_extra={"deprecated": True})
+
+    @property
+    def layer(self) -> str:
+        """`silver` or `gold`."""
+        return self.table.split(".")[0]
+
+    @property
+    def domain(self) -> str:
+        """The folder the table belongs to."""
+        return self.table.split(".")[1]
+
+    @property
+    def name(self) -> str:
+        """The table's own name."""
+        return self.table.split(".")[2]
+
+    def sibling(self, layer: str) -> str:
+        """The table of the same domain and name in another layer."""
+        return f"{layer}.{self.domain}.{self.name}"
+
+    @property
+    def bronze(self) -> str:
+        """The bronze table that feeds this one."""
+        named = self.source.bronze if self.source else None
+        return named or self.sibling("bronze")
+
+    def field_of(self, column: str) -> str:
+        """The message's field behind a column."""
+        return self.columns[column].source or column
+
+    def classified(self) -> frozenset[str]:
+        """The columns whose values no log, error or sample may show."""
+        return frozenset(
+            name
+            for name, column in self.columns.items()
+            if column.classification in ("confidential", "restricted")
+        )
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if self.layer not in ("silver", "gold"):
+            raise ValueError(f"table '{self.table}': a contract is for silver or gold")
+        if (self.layer == "silver") != (self.source is not None):
+            raise ValueError("a silver table has a 'source', a gold table has none")
+        for name in self.key:
+            self._refuse_unknown(name, "key")
+        for rule in self.rules:
+            for name in _columns_of(rule):
+                self._refuse_unknown(name, f"rule '{rule.name}'")
+        names = [rule.name for rule in self.rules]
+        if len(set(names)) < len(names):
+            raise ValueError(
+                f"two rules share the name '{next(n for n in names if names.count(n) > 1)}'"
+            )
+        return self
+
+    def _refuse_unknown(self, column: str, where: str) -> None:
+        if column not in self.columns:
+            raise ValueError(f"{where} names column '{column}', which the contract does not have")
+
+
+def _columns_of(rule: RuleSpec) -> tuple[str, ...]:
+    body: Any = getattr(rule, rule.kinds()[0])
+    if isinstance(body, Unique):
+        return body.columns
+    return () if isinstance(body, Expression) else (str(body.column),)
