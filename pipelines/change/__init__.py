@@ -1,0 +1,1 @@
+"""Change events: from the text that Debezium wrote to typed rows in one total order. Pure."""

@@ -1,0 +1,160 @@
+"""JSON texts to columns, many at once; a bad one is told apart and does not spoil its neighbours."""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Mapping
+from typing import Any
+
+import polars as pl
+
+#: Below this a chunk that fails is read one text at a time; above, it is halved. Halving finds k
+#: bad texts among n in about k * log2(n / 128) further parses.
+_ONE_BY_ONE = 128
+
+#: An escape that is half of a pair is legal JSON but no text; simd-json turns it into a NUL in
+#: silence. What is left after the whole pairs are taken out goes to the careful parser.
+_PAIR = r"(?i)\\ud[89ab][0-9a-f]{2}\\ud[c-f][0-9a-f]{2}"
+_HALF = r"(?i)\\ud[89a-f]"
+
+NOT_JSON = "not_json"
+NOT_AN_OBJECT = "not_an_object"
+WRONG_SHAPE = "wrong_shape"
+BAD_UNICODE = "bad_unicode"
+
+
+def parse(texts: pl.Series, schema: Mapping[str, pl.DataType]) -> tuple[pl.DataFrame, pl.Series]:
+    """The fields of `schema` of each JSON object, and why a text could not be read (null: it could).
+
+    Rows come in the order of `texts`; the fields of a text that could not be read, and of a null
+    text, are null. Numbers, true and false read into a String field keep their value as text, so
+    that no type is assumed before a contract names it; an object read into a String is JSON text.
+    Cost: about 1.8 microseconds a 700-byte text on two cores.
+    """
+    present = texts.is_not_null()
+    given = texts.filter(present)
+    frame, reasons = _parse_present(given.rename(""), schema)
+    if len(given) == len(texts):
+        return frame, reasons
+    at = pl.Series(present).cast(pl.UInt32).cum_sum() - 1
+    index = pl.select(pl.when(present).then(at)).to_series()
+    return frame.select(pl.all().gather(index)), reasons.gather(index)
+
+
+def _parse_present(texts: pl.Series, schema: Mapping[str, pl.DataType]) -> tuple[pl.DataFrame, pl.Series]:
+    odd = _needs_care(texts)
+    if not odd.any():
+        return _parse_fast(texts, schema)
+    index = pl.Series(range(len(texts)), dtype=pl.UInt32)
+    fast, fast_reasons = _parse_fast(texts.filter(~odd), schema)
+    slow, slow_reasons = _parse_slowly(texts.filter(odd), schema)
+    order = pl.concat([index.filter(~odd), index.filter(odd)]).arg_sort()
+    return pl.concat([fast, slow]).select(pl.all().gather(order)), pl.concat([fast_reasons, slow_reasons]).gather(order)
+
+
+def _needs_care(texts: pl.Series) -> pl.Series:
+    """Texts that would break line by line reading, or hold an escape that simd-json mangles."""
+    broken = texts.str.contains_any(["\n", "\r"]) | (texts.str.len_bytes() < 2)
+    escapes = texts.str.contains_any(["\\ud", "\\uD"])
+    if escapes.any():
+        broken = broken | (escapes & texts.str.replace_all(_PAIR, "").str.contains(_HALF))
+    return broken | (texts.str.strip_chars().str.len_bytes() == 0)
+
+
+def _parse_fast(texts: pl.Series, schema: Mapping[str, pl.DataType]) -> tuple[pl.DataFrame, pl.Series]:
+    if len(texts) == 0:
+        return pl.DataFrame(schema=schema), pl.Series(dtype=pl.String)
+    try:
+        frame = pl.read_ndjson(io.BytesIO("\n".join(texts.to_list()).encode()), schema=schema)
+    except pl.exceptions.PolarsError:
+        frame = None
+    if frame is not None and len(frame) == len(texts):
+        return frame, pl.Series([None], dtype=pl.String).new_from_index(0, len(texts))
+    if len(texts) <= _ONE_BY_ONE:
+        return _parse_slowly(texts, schema)
+    half = len(texts) // 2
+    parts = [_parse_fast(part, schema) for part in (texts[:half], texts[half:])]
+    return pl.concat([part for part, _ in parts]), pl.concat([reasons for _, reasons in parts])
+
+
+def _parse_slowly(texts: pl.Series, schema: Mapping[str, pl.DataType]) -> tuple[pl.DataFrame, pl.Series]:
+    """One text at a time by Python's parser, which keeps numbers of any size as they are written."""
+    rows, reasons = list[dict[str, Any]](), list[str | None]()
+    for text in texts.to_list():
+        row, reason = _read_one(text, schema)
+        rows.append(row)
+        reasons.append(reason)
+    return pl.DataFrame(rows, schema=schema, orient="row"), pl.Series(reasons, dtype=pl.String)
+
+
+class _Number(str):
+    """The text of a JSON number."""
+
+    __slots__ = ()
+
+
+def _read_one(text: str, schema: Mapping[str, pl.DataType]) -> tuple[dict[str, Any], str | None]:
+    nothing: dict[str, Any] = dict.fromkeys(schema)
+    try:
+        value = json.loads(text, parse_int=_Number, parse_float=_Number, parse_constant=_refuse_constant)
+    except (ValueError, RecursionError):
+        return nothing, NOT_JSON
+    if not isinstance(value, dict):
+        return nothing, NOT_AN_OBJECT
+    try:
+        row = {name: _as(value.get(name), dtype) for name, dtype in schema.items()}
+        json.dumps(row, ensure_ascii=False).encode()
+    except UnicodeEncodeError:
+        return nothing, BAD_UNICODE
+    except (TypeError, ValueError, OverflowError):
+        return nothing, WRONG_SHAPE
+    return row, None
+
+
+def _refuse_constant(name: str) -> None:
+    raise ValueError(name)
+
+
+def _as(value: Any, dtype: pl.DataType) -> Any:
+    """`value` as a Python value that Polars takes for `dtype`.
+
+    Raises:
+        ValueError: when it is of another shape.
+    """
+    if value is None:
+        return None
+    if isinstance(dtype, pl.Struct) and isinstance(value, dict):
+        return {member.name: _as(value.get(member.name), _instance(member.dtype)) for member in dtype.fields}
+    if isinstance(dtype, pl.List) and isinstance(value, list):
+        return [_as(item, _instance(dtype.inner)) for item in value]
+    if isinstance(dtype, pl.String):
+        return _as_text(value)
+    if dtype.is_integer() and isinstance(value, _Number):
+        return int(value)
+    if isinstance(dtype, pl.Boolean) and isinstance(value, bool):
+        return value
+    raise ValueError(f"not {dtype}")
+
+
+def _as_text(value: Any) -> str:
+    if isinstance(value, _Number):
+        return str(value)
+    if isinstance(value, str):
+        return value
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return _dump(value)
+
+
+def _dump(value: Any) -> str:
+    """JSON text with numbers as they were written."""
+    if isinstance(value, dict):
+        return "{" + ", ".join(f"{json.dumps(k, ensure_ascii=False)}: {_dump(v)}" for k, v in value.items()) + "}"
+    if isinstance(value, list):
+        return "[" + ", ".join(_dump(item) for item in value) + "]"
+    return str(value) if isinstance(value, _Number) else json.dumps(value, ensure_ascii=False)
+
+
+def _instance(dtype: Any) -> pl.DataType:
+    return dtype() if isinstance(dtype, type) else dtype

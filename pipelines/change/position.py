@@ -1,0 +1,171 @@
+"""One total order of a source's events: (epoch, commit, event, Kafka offset).
+
+* **epoch**: when the full snapshot that an event follows began, in milliseconds. A source restored
+  from a backup writes lower log positions than before; its new snapshot makes them newer, not late.
+* **commit, event**: the connector's position. Postgres emits in commit order, so `source.lsn` alone
+  falls between transactions; `source.sequence` holds [last commit lsn, lsn] (Debezium Postgres
+  connector, "Change events"). Rows of the full snapshot stand at (0, 0), before every streamed event.
+* an event without a position (incremental snapshot, tombstone, a flat row without metadata) is as
+  new as the newest before it in its partition, where Kafka's order decides.
+
+Positions are given once, when an event lands in bronze, and never computed again: silver, history,
+late-event tests and truncates all compare the same four numbers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+import polars as pl
+
+#: The columns of the order, oldest first when sorted ascending.
+ORDER = ("source_epoch", "source_commit", "source_event", "source_offset")
+
+_FULL_SNAPSHOT = ("true", "first", "first_in_data_collection", "last_in_data_collection", "last")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PartitionState:
+    """Where a partition's last landed event stands; what the next one is compared with."""
+
+    epoch: int = 0
+    commit: int = 0
+    event: int = 0
+    #: Source time in milliseconds of the last full-snapshot row: another one begins a new epoch.
+    snapshot_ms: int | None = None
+    #: Position, key and kind of the very last record: a tombstone belongs to the delete before it.
+    last_key: str | None = None
+    last_was_delete: bool = False
+    last_commit: int = 0
+    last_event: int = 0
+
+
+def assign(
+    records: pl.DataFrame, states: Mapping[int, PartitionState]
+) -> tuple[pl.DataFrame, dict[int, PartitionState]]:
+    """The records with `source_epoch`, `source_commit`, `source_event`, and the states after them.
+
+    `records` are of one topic and hold kafka_partition, kafka_offset, kafka_timestamp, key and what
+    `describe` adds; they come back sorted by partition and offset.
+    """
+    ordered = records.sort("kafka_partition", "kafka_offset")
+    parts = [
+        _assign_partition(part, states.get(int(partition[0]), PartitionState()))
+        for partition, part in ordered.group_by("kafka_partition", maintain_order=True)
+    ]
+    frame = _share_epochs(pl.concat([part for part, _ in parts])) if parts else _empty(ordered)
+    after = {int(part["kafka_partition"][0]): state for part, state in parts}
+    return frame, {**states, **after}
+
+
+def _empty(frame: pl.DataFrame) -> pl.DataFrame:
+    return frame.with_columns(pl.lit(None, pl.Int64).alias(name) for name in ORDER[:3])
+
+
+def _assign_partition(part: pl.DataFrame, state: PartitionState) -> tuple[pl.DataFrame, PartitionState]:
+    part, snapshot_ms = _with_epochs(part, state)
+    known = pl.col("lsn").is_not_null() & (pl.col("snapshot").fill_null("false") != "incremental")
+    full = pl.col("snapshot").is_in(_FULL_SNAPSHOT)
+    part = part.with_columns(
+        # The first transactions after a start name no last commit; their own lsn stands in for it:
+        # it lies before their commit, and so before the commit that the next transaction names.
+        pl.when(full).then(0).when(known).then(pl.coalesce("commit_lsn", "lsn")).alias("source_commit"),
+        pl.when(full).then(0).when(known).then(pl.col("lsn")).alias("source_event"),
+    )
+    if part["source_commit"].null_count():
+        part = _fill_positions(part, state)
+    return part, _state_after(part, state, snapshot_ms)
+
+
+def _with_epochs(part: pl.DataFrame, state: PartitionState) -> tuple[pl.DataFrame, int | None]:
+    """Each row's epoch: that of the full snapshot which came last before it in the partition."""
+    times = (pl.col("source_time_us") // 1000).alias("ms")
+    snapshots = part.filter(pl.col("snapshot").is_in(_FULL_SNAPSHOT)).select("kafka_offset", times)
+    epoch, began = state.epoch, state.snapshot_ms
+    starts = list[tuple[int, int]]()
+    changes = snapshots.filter((pl.col("ms") != pl.col("ms").shift(1)).fill_null(value=True))
+    for offset, ms in changes.iter_rows():
+        if ms is not None and ms != began:
+            began, epoch = ms, max(epoch + 1, ms)
+            starts.append((offset, epoch))
+    return _step(part, state.epoch, starts), began
+
+
+def _step(part: pl.DataFrame, first: int, starts: Iterable[tuple[int, int]]) -> pl.DataFrame:
+    expression = pl.lit(first, pl.Int64)
+    for offset, epoch in starts:
+        expression = pl.when(pl.col("kafka_offset") >= offset).then(pl.lit(epoch, pl.Int64)).otherwise(expression)
+    return part.with_columns(expression.alias("source_epoch"))
+
+
+def _fill_positions(part: pl.DataFrame, state: PartitionState) -> pl.DataFrame:
+    """The highest position before it, for each row that names none; a tombstone's is its delete's."""
+    packed = _pack(pl.col("source_commit"), pl.col("source_event"))
+    before = _pack(pl.lit(state.commit), pl.lit(state.event))
+    at_start = pl.col("source_epoch") == state.epoch
+    highest = pl.max_horizontal(packed.cum_max().over("source_epoch").forward_fill().over("source_epoch"), pl.when(at_start).then(before)).fill_null(0)
+    last_key = pl.lit(state.last_key, pl.String)
+    first = pl.int_range(pl.len()) == 0
+    key_before = pl.when(first).then(last_key).otherwise(pl.col("key").shift(1))
+    deleted_before = pl.when(first).then(pl.lit(state.last_was_delete)).otherwise(pl.col("operation_type").shift(1) == "DELETE")
+    packed_before = pl.when(first).then(_pack(pl.lit(state.last_commit), pl.lit(state.last_event))).otherwise(packed.shift(1))
+    follows = (pl.col("operation_type") == "TOMBSTONE") & deleted_before & pl.col("key").eq_missing(key_before)
+    filled = pl.coalesce(packed, pl.when(follows).then(packed_before), highest)
+    return part.with_columns(filled.alias("_packed")).with_columns(
+        (pl.col("_packed") // _HALF).cast(pl.Int64).alias("source_commit"),
+        (pl.col("_packed") % _HALF).cast(pl.Int64).alias("source_event"),
+    ).drop("_packed")
+
+
+_HALF = pl.lit(2**63, pl.Int128)
+
+
+def _pack(commit: pl.Expr, event: pl.Expr) -> pl.Expr:
+    """Both numbers as one, so that a running maximum compares commit first."""
+    return commit.cast(pl.Int128) * _HALF + event.cast(pl.Int128)
+
+
+def _state_after(part: pl.DataFrame, state: PartitionState, snapshot_ms: int | None) -> PartitionState:
+    last = part.row(-1, named=True)
+    current = part.filter(pl.col("source_epoch") == last["source_epoch"])
+    commit, event = current.select("source_commit", "source_event").sort("source_commit", "source_event").row(-1)
+    if last["source_epoch"] == state.epoch:
+        commit, event = max((commit, event), (state.commit, state.event))
+    return PartitionState(
+        epoch=last["source_epoch"],
+        commit=commit,
+        event=event,
+        snapshot_ms=snapshot_ms,
+        last_key=last["key"],
+        last_was_delete=last["operation_type"] == "DELETE",
+        last_commit=last["source_commit"],
+        last_event=last["source_event"],
+    )
+
+
+def _share_epochs(frame: pl.DataFrame) -> pl.DataFrame:
+    """Epochs across partitions: a partition that a snapshot sent no row to still enters its epoch.
+
+    The producer's clock tells: what it wrote after the first row of a snapshot, in any partition,
+    belongs to that snapshot or to what follows it.
+    """
+    starts = (
+        frame.filter(pl.col("snapshot").is_in(_FULL_SNAPSHOT)).group_by("source_epoch").agg(pl.col("kafka_timestamp").min()).sort("source_epoch")
+    )
+    for epoch, written in starts.iter_rows():
+        later = (pl.col("kafka_timestamp") > written) & (pl.col("source_epoch") < epoch)
+        frame = frame.with_columns(pl.when(later).then(epoch).otherwise("source_epoch").alias("source_epoch"))
+    return frame
+
+
+def is_newer(left: str, right: str) -> pl.Expr:
+    """Whether the event whose order columns begin with `left` is newer than that with `right`.
+
+    A null on the right is older than everything.
+    """
+    verdict = pl.lit(value=False)
+    for name in reversed(ORDER):
+        a, b = pl.col(f"{left}{name}"), pl.col(f"{right}{name}")
+        verdict = pl.when(a == b).then(verdict).otherwise(a > b)
+    return verdict | pl.col(f"{right}{ORDER[0]}").is_null()

@@ -1,0 +1,143 @@
+"""How a message writes each field: read from its schema block, or from what the contract declares.
+
+The block is Kafka Connect's JSON schema (`type`, `name`, `parameters`); the semantic names are
+Debezium's ("Data type mappings" of the connector pages). Where there is no block, JSON alone does
+not tell `"BAE="` the number from `"BAE="` the text, nor 1772323199123 milliseconds from
+microseconds: the source's modes and a column's `encoding` decide, never a guess.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from pipelines.contract import Column, Contract, DataType, Source
+from pipelines.contract.model import Encoding
+
+#: `name` of a Connect schema -> how its values are written.
+_SEMANTIC: Mapping[str, Encoding] = {
+    "org.apache.kafka.connect.data.Decimal": "base64",
+    "io.debezium.data.VariableScaleDecimal": "base64",
+    "org.apache.kafka.connect.data.Date": "days",
+    "org.apache.kafka.connect.data.Time": "millis",
+    "org.apache.kafka.connect.data.Timestamp": "millis",
+    "io.debezium.time.Date": "days",
+    "io.debezium.time.Time": "millis",
+    "io.debezium.time.MicroTime": "micros",
+    "io.debezium.time.NanoTime": "nanos",
+    "io.debezium.time.Timestamp": "millis",
+    "io.debezium.time.MicroTimestamp": "micros",
+    "io.debezium.time.NanoTimestamp": "nanos",
+    "io.debezium.time.ZonedTimestamp": "iso",
+    "io.debezium.time.ZonedTime": "iso",
+    "io.debezium.time.IsoDate": "iso",
+    "io.debezium.time.IsoTime": "iso",
+    "io.debezium.time.IsoTimestamp": "iso",
+    "io.debezium.data.Bits": "base64",
+}
+
+#: Debezium's `time.precision.mode` -> how dates, times and timestamps without zone are written.
+#: A Postgres timestamp(0..3) is in milliseconds under `adaptive`; such a column says `encoding: millis`.
+_TIME_MODES: Mapping[str, tuple[Encoding, Encoding, Encoding]] = {
+    "adaptive": ("days", "micros", "micros"),
+    "adaptive_time_microseconds": ("days", "micros", "micros"),
+    "microseconds": ("days", "micros", "micros"),
+    "connect": ("days", "millis", "millis"),
+    "nanoseconds": ("days", "nanos", "nanos"),
+    "isostring": ("iso", "iso", "iso"),
+}
+_DECIMAL_MODES: Mapping[str, Encoding] = {"precise": "base64", "string": "text", "double": "number"}
+_BINARY_MODES: Mapping[str, Encoding] = {
+    "bytes": "base64", "base64": "base64", "base64-url-safe": "base64-url-safe", "hex": "hex",
+}  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Writing:
+    """How a field's values stand in JSON. `scale` is a base64 decimal's, None: the contract's own."""
+
+    encoding: Encoding
+    scale: int | None = None
+    item: Writing | None = None
+    fields: Mapping[str, Writing] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class MessageSchema:
+    """The row fields of one schema block."""
+
+    fields: Mapping[str, Mapping[str, Any]]
+
+
+def read_block(block: str) -> MessageSchema:
+    """The row fields that a value's schema block describes, of an envelope or of a flat row.
+
+    Raises:
+        ValueError: when the text is not a Connect schema of a struct.
+    """
+    schema = json.loads(block)
+    if not isinstance(schema, dict) or not isinstance(schema.get("fields"), list):
+        raise ValueError("not a Connect schema of a struct")
+    top = {str(field.get("field")): field for field in schema["fields"]}
+    row = next((top[name] for name in ("after", "before") if _is_struct(top.get(name))), None)
+    fields = top if row is None else {str(field.get("field")): field for field in row["fields"]}
+    return MessageSchema(fields)
+
+
+def _is_struct(field: Mapping[str, Any] | None) -> bool:
+    return field is not None and field.get("type") == "struct" and isinstance(field.get("fields"), list)
+
+
+def writings(contract: Contract, block: MessageSchema | None) -> dict[str, Writing]:
+    """How each column of the contract is written, by the block where it knows the field."""
+    source = contract.source
+    assert source is not None  # noqa: S101 - only silver contracts are decoded
+    result = dict[str, Writing]()
+    for name, column in contract.columns.items():
+        described = None if block is None else block.fields.get(column.source or name)
+        result[name] = _declared(column, source) if described is None else _described(column.type, described, source)
+    return result
+
+
+def _declared(column: Column, source: Source) -> Writing:
+    writing = _by_modes(column.type, source)
+    return writing if column.encoding is None else Writing(encoding=column.encoding)
+
+
+def _by_modes(kind: DataType, source: Source) -> Writing:
+    date, time, timestamp = _TIME_MODES[source.time]
+    if kind.item is not None:
+        return Writing(encoding="text", item=_by_modes(kind.item, source))
+    if kind.kind == "struct":
+        return Writing(encoding="text", fields={n: _by_modes(t, source) for n, t in kind.fields.items()})
+    modes: Mapping[str, Encoding] = {
+        "decimal": _DECIMAL_MODES[source.decimal],
+        "date": date,
+        "time": time,
+        "timestamp_ntz": timestamp,
+        "timestamp": "iso",
+        "binary": _BINARY_MODES[source.binary],
+    }
+    return Writing(encoding=modes.get(kind.kind, "text"))
+
+
+def _described(kind: DataType, field: Mapping[str, Any], source: Source) -> Writing:
+    if kind.item is not None and isinstance(field.get("items"), dict):
+        return Writing(encoding="text", item=_described(kind.item, field["items"], source))
+    if kind.kind == "struct" and _is_struct(field):
+        inner = {str(member.get("field")): member for member in field["fields"]}
+        parts = {n: _described(t, inner.get(n, {}), source) for n, t in kind.fields.items()}
+        return Writing(encoding="text", fields=parts)
+    name = str(field.get("name") or "")
+    if name in _SEMANTIC:
+        scale = (field.get("parameters") or {}).get("scale")
+        return Writing(encoding=_SEMANTIC[name], scale=None if scale is None else int(scale))
+    if field.get("type") == "bytes":
+        return Writing(encoding="base64")
+    if kind.kind == "binary":
+        return Writing(encoding=_BINARY_MODES[source.binary])
+    if field.get("type") in ("double", "float", "float64", "float32"):
+        return Writing(encoding="number")
+    return Writing(encoding="text")
