@@ -1,0 +1,245 @@
+"""Column lineage of one SELECT statement, from its SQL alone.
+
+Names are read as the engine reads them: a table by its full dotted name, letters of another case
+as another name (unless a dialect says otherwise).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
+
+import sqlglot
+from sqlglot import exp
+from sqlglot.errors import ParseError, SqlglotError, TokenError
+from sqlglot.optimizer import Scope, build_scope, qualify
+from sqlglot.schema import nested_set
+
+from lineage.errors import LineageError, did_you_mean, place, position
+from lineage.flow import IndirectKind, Influence, Relation, Source
+from lineage.tracer import Tracer, table_name
+
+#: Constructs that move values in ways we do not follow, wherever they stand.
+_REFUSED = (exp.Pivot, exp.MatchRecognize, exp.Columns, exp.Placeholder, exp.Parameter)
+
+#: How sqlglot's messages name a part of the grammar: <class 'sqlglot.expressions.query.Where'>.
+_NODE_CLASS = re.compile(r"<class '[\w.]*\.(\w+)'>")
+
+_CASE_SENSITIVE = ", normalization_strategy=case_sensitive"
+
+
+@dataclass(frozen=True, slots=True)
+class OutputColumn:
+    """A column of the result and where its values come from; a constant has no sources."""
+
+    name: str
+    sources: tuple[Source, ...]
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Indirect:
+    """A column that decides which rows or values there are, without being one of them.
+
+    `outputs` names the outputs it reaches where it reaches only some (a window, a FILTER, a scalar
+    subquery); None stands for all, since it decides which rows there are.
+    """
+
+    table: str
+    column: str
+    kind: IndirectKind
+    outputs: tuple[str, ...] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SelectLineage:
+    """What one statement reads and what becomes of it; `tables` are sorted."""
+
+    outputs: tuple[OutputColumn, ...]
+    indirect: tuple[Indirect, ...] = field(default=())
+    tables: tuple[str, ...] = field(default=())
+
+    def reached(self, table: str, column: str) -> frozenset[str]:
+        """The outputs that may change when this input column does."""
+        names: set[str] = set()
+        for output in self.outputs:
+            if any((s.table, s.column) == (table, column) for s in output.sources):
+                names.add(output.name)
+        for influence in self.indirect:
+            if (influence.table, influence.column) == (table, column):
+                all_of_them = (output.name for output in self.outputs)
+                names.update(all_of_them if influence.outputs is None else influence.outputs)
+        return frozenset(names)
+
+
+def trace(
+    sql: str, schema: Mapping[str, Collection[str]], dialect: str | None = None
+) -> SelectLineage:
+    """Says for each output column of `sql` which input columns reach it, and how.
+
+    Args:
+        sql: One SELECT statement.
+        schema: The columns of each table, in order; a mapping from column to type will do.
+        dialect: The sqlglot dialect `sql` is written in; None reads it as Polars does.
+
+    Raises:
+        LineageError: Something in `sql` cannot be resolved; says what and where.
+    """
+    try:
+        tree = _parse(sql, dialect)
+        tables = _known_tables(sql, tree, schema)
+        _refuse_constructs(sql, tree)
+        _refuse_unnamed(sql, tree)
+        root = _qualified(sql, tree, {name: schema[name] for name in tables}, dialect)
+        relation = Tracer(sql, schema, root).relation(root)
+    except RecursionError as error:
+        message = "the SQL is nested too deeply to be followed"
+        raise LineageError(message, hint="take parts of it into a WITH") from error
+    _refuse_repeated(relation)
+    outputs = tuple(OutputColumn(name, tuple(sorted(f.direct))) for name, f in relation.columns)
+    return SelectLineage(outputs, _indirect(relation), tables)
+
+
+def tables_of(sql: str, dialect: str | None = None) -> tuple[str, ...]:
+    """The tables `sql` reads, sorted; names of its WITH are none.
+
+    Raises:
+        LineageError: `sql` is not one SELECT statement.
+    """
+    return tuple(sorted({table_name(table) for table in _tables(sql, _parse(sql, dialect))}))
+
+
+def _parse(sql: str, dialect: str | None) -> exp.Query:
+    try:
+        statements = [s for s in sqlglot.parse(sql, dialect=dialect or _CASE_SENSITIVE) if s]
+    except ParseError as error:
+        first = error.errors[0] if error.errors else {}
+        text = _NODE_CLASS.sub(_keyword, str(first.get("description") or error).rstrip("."))
+        # sqlglot counts columns to the end of the offending word; we name where it begins.
+        column = first.get("col")
+        begins = None if column is None else max(1, column - len(first.get("highlight") or " ") + 1)
+        message = f"not valid SQL: {text}"
+        raise LineageError(message, line=first.get("line"), column=begins) from error
+    except TokenError as error:
+        line, column = position(sql, error.start or 0)
+        message = "not valid SQL: a quote or comment is not closed, or a character is not known"
+        raise LineageError(message, line=line, column=column) from error
+    if len(statements) != 1:
+        raise LineageError(f"expected one statement, found {len(statements)}")
+    (statement,) = statements
+    if not isinstance(statement, (exp.Select, exp.SetOperation, exp.Subquery)):
+        line, column = place(sql, statement)
+        message = f"expected a SELECT, found {statement.key.upper()}"
+        raise LineageError(message, line=line, column=column)
+    return statement
+
+
+def _keyword(node_class: re.Match[str]) -> str:
+    return node_class[1].upper()
+
+
+def _scope(sql: str, tree: exp.Query) -> Scope:
+    try:
+        scope = build_scope(tree)
+    except SqlglotError as error:
+        raise _from_sqlglot(sql, tree, error) from error
+    if scope is None:
+        raise LineageError(f"{tree.key.upper()} cannot be followed")
+    return scope
+
+
+def _tables(sql: str, tree: exp.Query) -> list[exp.Table]:
+    """The tables of `tree` that are no name of a WITH, in order of appearance."""
+    found: dict[int, exp.Table] = {}
+    for scope in _scope(sql, tree).traverse():
+        for table in scope.tables:
+            if table.db or not isinstance(scope.sources.get(table.alias_or_name), Scope):
+                found[id(table)] = table
+    return list(found.values())
+
+
+def _known_tables(
+    sql: str, tree: exp.Query, schema: Mapping[str, Collection[str]]
+) -> tuple[str, ...]:
+    names: set[str] = set()
+    for table in _tables(sql, tree):
+        line, column = place(sql, table)
+        alias = table.args.get("alias")
+        if not isinstance(table.this, exp.Identifier) or (alias and alias.columns):
+            message = f"{table.sql()} cannot be followed: only plain tables are"
+            raise LineageError(message, line=line, column=column)
+        name = table_name(table)
+        if name not in schema:
+            hint = did_you_mean(name, schema)
+            raise LineageError(f"no table '{name}'", line=line, column=column, hint=hint)
+        names.add(name)
+    return tuple(sorted(names))
+
+
+def _refuse_constructs(sql: str, tree: exp.Query) -> None:
+    refused = tree.find(*_REFUSED)
+    if refused is not None:
+        line, column = place(sql, refused)
+        message = f"{refused.key.upper()} is not followed"
+        raise LineageError(message, line=line, column=column)
+
+
+def _refuse_unnamed(sql: str, tree: exp.Query) -> None:
+    for number, projection in enumerate(tree.selects, start=1):
+        if not projection.is_star and not projection.output_name:
+            line, column = place(sql, projection)
+            message = f"output column {number} has no name: {projection.sql()}"
+            raise LineageError(message, line=line, column=column, hint="name it: ... AS name")
+
+
+def _refuse_repeated(relation: Relation) -> None:
+    for name in relation.names:
+        if relation.names.count(name) > 1:
+            message = f"output column '{name}' appears {relation.names.count(name)} times"
+            raise LineageError(
+                message, hint="select the columns by name, with AS where they repeat"
+            )
+
+
+def _qualified(
+    sql: str, tree: exp.Query, schema: Mapping[str, Collection[str]], dialect: str | None
+) -> Scope:
+    """`tree` with stars expanded and columns qualified where that is certain."""
+    nested: dict[str, object] = {}
+    for table, columns in schema.items():
+        # The types are not needed, and not all that a contract names are known to sqlglot.
+        nested_set(nested, table.split("."), dict.fromkeys(columns, "unknown"))
+    try:
+        qualified = qualify.qualify(
+            tree,
+            schema=nested,
+            dialect=dialect or _CASE_SENSITIVE,
+            # What is left unresolved we look up ourselves, to say where it stands.
+            validate_qualify_columns=False,
+            allow_partial_qualification=True,
+            quote_identifiers=False,
+        )
+    except SqlglotError as error:
+        raise _from_sqlglot(sql, tree, error) from error
+    return _scope(sql, qualified)
+
+
+def _from_sqlglot(sql: str, tree: exp.Query, error: SqlglotError) -> LineageError:
+    """The same error with a position: that of the name sqlglot's message ends with."""
+    message = str(error)
+    name = message.rsplit(maxsplit=1)[-1].strip("'\".")
+    starts = (i.meta.get("start") for i in tree.find_all(exp.Identifier) if i.name == name)
+    known = [start for start in starts if start is not None]
+    # The name is at fault where it is said again, so point at its last place.
+    line, column = position(sql, max(known)) if known else (None, None)
+    return LineageError(message, line=line, column=column)
+
+
+def _indirect(relation: Relation) -> tuple[Indirect, ...]:
+    found = [Indirect(i.table, i.column, i.kind) for i in relation.rows]
+    partial: dict[Influence, list[str]] = {}
+    for name, flow in relation.columns:
+        for influence in flow.indirect - relation.rows:
+            partial.setdefault(influence, []).append(name)
+    found += [Indirect(i.table, i.column, i.kind, tuple(names)) for i, names in partial.items()]
+    return tuple(sorted(found, key=lambda i: (i.table, i.column, i.kind)))

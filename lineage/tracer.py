@@ -1,0 +1,260 @@
+"""Follows columns through the scopes of one qualified query; sqlglot knows the names, we the flows."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping
+
+from sqlglot import exp
+from sqlglot.optimizer import Scope
+from sqlglot.optimizer.scope import find_all_in_scope, walk_in_scope
+
+from lineage.errors import LineageError, did_you_mean, place
+from lineage.expression import Expressions, is_aggregate
+from lineage.flow import Flow, Influence, Relation, Source, merge
+
+#: The clauses of a query we know how to follow; any other is refused, since it could move values.
+_FOLLOWED = frozenset(
+    {"with_", "this", "expression", "expressions", "alias", "hint", "distinct", "by_name", "side"}
+    | {"kind", "on", "from_", "joins", "laterals", "where", "group", "having", "qualify"}
+    | {"windows", "order", "sort", "cluster", "distribute", "limit", "offset", "offset_alias"}
+)
+
+
+class Tracer(Expressions):
+    """Traces the queries of one statement; each scope once."""
+
+    def __init__(self, sql: str, schema: Mapping[str, Collection[str]], root: Scope) -> None:
+        self._sql = sql
+        self._schema = schema
+        self._scopes = {id(scope.expression): scope for scope in root.traverse()}
+        self._relations: dict[int, Relation] = {}
+        self._ordered: dict[int, Relation] = {}  # outputs that ORDER BY of the scope may name
+
+    def relation(self, scope: Scope) -> Relation:
+        """The columns and rows of the query of `scope`."""
+        known = self._relations.get(id(scope))
+        if known is None:
+            known = self._relations[id(scope)] = self._trace(scope)
+        return known
+
+    def query(self, node: exp.Expr) -> Relation:
+        """The columns and rows of a query nested in an expression."""
+        scope = self._scopes.get(id(node.unnest()))
+        if scope is None:
+            raise self.refuse(node, "this subquery cannot be followed")
+        return self.relation(scope)
+
+    def column(self, column: exp.Column, scope: Scope) -> Flow:
+        """What reaches `column`, looked up in `scope` and then in the queries around it."""
+        at: Scope | None = scope
+        while at is not None:
+            flows = self._lookup(column, at)
+            if len(flows) > 1:
+                raise self.refuse(
+                    column,
+                    f"column '{column.name}' is ambiguous",
+                    hint="write the table's alias before it",
+                )
+            if flows:
+                return flows[0]
+            at = at.parent if at.can_be_correlated else None
+        raise self._unknown(column, scope)
+
+    def refuse(self, node: exp.Expr, message: str, hint: str | None = None) -> LineageError:
+        """The error to raise about `node`, with its place in the SQL."""
+        line, column = place(self._sql, node)
+        return LineageError(message, line=line, column=column, hint=hint)
+
+    def _lookup(self, column: exp.Column, scope: Scope) -> list[Flow]:
+        if column.table:
+            source = _sources(scope).get(column.table)
+            return [] if source is None else self._of(source, column.name)
+        sources = _sources(scope).values()
+        inputs = [flow for source in sources for flow in self._of(source, column.name)]
+        outputs = self._ordered.get(id(scope))
+        named = outputs.find(column.name) if outputs else []
+        # In ORDER BY a bare name may mean the output or the input of that name: count both.
+        return [merge((*inputs, *named))] if named else inputs
+
+    def _of(self, source: exp.Table | Scope, name: str) -> list[Flow]:
+        if isinstance(source, Scope):
+            return self.relation(source).find(name)
+        table = table_name(source)
+        return [Flow(frozenset({Source(table, name)}))] if name in self._schema[table] else []
+
+    def _unknown(self, column: exp.Column, scope: Scope) -> LineageError:
+        names = {name for source in _sources(scope).values() for name in self._names(source)}
+        owner = _sources(scope).get(column.table)
+        if isinstance(owner, exp.Table):
+            return self.refuse(
+                column,
+                f"no column '{column.name}' in {table_name(owner)}",
+                did_you_mean(column.name, self._names(owner)),
+            )
+        written = f"{column.table}.{column.name}" if column.table else column.name
+        return self.refuse(column, f"no column '{written}'", did_you_mean(column.name, names))
+
+    def _names(self, source: exp.Table | Scope) -> Collection[str]:
+        if isinstance(source, Scope):
+            return self.relation(source).names
+        return self._schema[table_name(source)]
+
+    def _trace(self, scope: Scope) -> Relation:
+        query = scope.expression
+        self._refuse_unknown_clauses(query)
+        if isinstance(query, exp.SetOperation):
+            relation = self._set_operation(query, scope)
+        elif isinstance(query, exp.Select):
+            relation = self._select(query, scope)
+        elif isinstance(query, exp.Subquery):
+            relation = self.query(query.this)
+        elif isinstance(query, exp.UDTF):
+            relation = self._table_function(query, scope)
+        else:
+            raise self.refuse(query, f"{query.key.upper()} cannot be followed")
+        if scope.outer_columns:
+            # AS t(a, b) may name fewer columns than there are; the rest keep their names.
+            names = (*scope.outer_columns, *relation.names[len(scope.outer_columns) :])
+            if len(names) > len(relation.columns):
+                raise self.refuse(query, f"{len(names)} names for {len(relation.columns)} columns")
+            renamed = zip(names, (flow for _, flow in relation.columns), strict=True)
+            relation = Relation(tuple(renamed), relation.rows)
+        return Relation(relation.columns, relation.rows | self._ordering(query, scope, relation))
+
+    def _refuse_unknown_clauses(self, query: exp.Expr) -> None:
+        if not isinstance(query, exp.Query):
+            return
+        for clause, value in query.args.items():
+            if value and clause not in _FOLLOWED:
+                raise self.refuse(query, f"the clause {clause.strip('_').upper()} is not followed")
+        with_ = query.args.get("with_")
+        if with_ and with_.recursive:
+            raise self.refuse(with_, "a recursive WITH is not followed")
+
+    # ---- SELECT ----
+
+    def _select(self, select: exp.Select, scope: Scope) -> Relation:
+        columns: list[tuple[str, Flow]] = []
+        for projection in select.expressions:
+            if projection.is_star:
+                raise self.refuse(
+                    select,
+                    "a star cannot be expanded here",
+                    "a column name repeats among its sources; name the columns",
+                )
+            columns.append((projection.alias_or_name, self.flow(projection, scope)))
+        outputs = Relation(tuple(columns))
+        return Relation(outputs.columns, self._rows(select, scope, outputs))
+
+    def _rows(self, select: exp.Select, scope: Scope, outputs: Relation) -> frozenset[Influence]:
+        rows: set[Influence] = set()
+        for source in _sources(scope).values():
+            if isinstance(source, Scope):
+                rows |= self.relation(source).rows
+        for join in _joins(select):
+            if join.args.get("using") or join.args.get("match_condition"):
+                raise self.refuse(join, "this join cannot be followed", "join ON a condition")
+            rows |= self.decides(join.args.get("on"), scope, "join")
+        for clause in ("where", "having", "qualify", "limit", "offset"):
+            rows |= self.decides(select.args.get(clause), scope, "filter")
+        rows |= self._groups(select, scope, outputs)
+        for projection in select.expressions:
+            for exploded in find_all_in_scope(projection, exp.Unnest, exp.Explode):
+                rows |= self.flow(exploded, scope).deciding("join")
+        return frozenset(rows)
+
+    def _groups(self, select: exp.Select, scope: Scope, outputs: Relation) -> frozenset[Influence]:
+        group, distinct = select.args.get("group"), select.args.get("distinct")
+        rows = self.decides(group, scope, "group")
+        if group and group.args.get("all"):
+            for projection in select.expressions:
+                if not any(is_aggregate(node) for node in walk_in_scope(projection)):
+                    rows |= self.decides(projection, scope, "group")
+        if distinct:
+            on = distinct.args.get("on")
+            every = merge(flow for _, flow in outputs.columns)
+            rows |= self.decides(on, scope, "group") if on else every.deciding("group")
+        return rows
+
+    def _ordering(self, query: exp.Expr, scope: Scope, outputs: Relation) -> frozenset[Influence]:
+        self._ordered[id(scope)] = outputs
+        rows: frozenset[Influence] = frozenset()
+        for clause in ("order", "sort", "cluster", "distribute"):
+            rows |= self.decides(query.args.get(clause), scope, "sort")
+        return rows
+
+    # ---- set operations ----
+
+    def _set_operation(self, query: exp.SetOperation, scope: Scope) -> Relation:
+        left, right = (self.relation(side) for side in scope.set_operation_scopes)
+        pairs = self._paired(query, left, right)
+        rows = left.rows | right.rows
+        if isinstance(query, exp.Union):
+            columns = tuple((name, merge((one, other))) for name, one, other in pairs)
+            if query.args.get("distinct"):
+                rows |= merge(flow for _, flow in columns).deciding("group")
+            return Relation(columns, rows)
+        # INTERSECT and EXCEPT give rows of the left side; the right one only decides which.
+        for _, one, other in pairs:
+            rows |= one.deciding("filter") | other.deciding("filter")
+        return Relation(tuple((name, one) for name, one, _ in pairs), rows)
+
+    def _paired(
+        self, query: exp.SetOperation, left: Relation, right: Relation
+    ) -> list[tuple[str, Flow, Flow]]:
+        if query.args.get("by_name"):
+            names = dict.fromkeys((*left.names, *right.names))
+            return [(name, merge(left.find(name)), merge(right.find(name))) for name in names]
+        if len(left.columns) != len(right.columns):
+            sizes = f"{len(left.columns)} and {len(right.columns)}"
+            raise self.refuse(query, f"the two sides of {query.key.upper()} have {sizes} columns")
+        return [
+            (name, one, other)
+            for (name, one), (_, other) in zip(left.columns, right.columns, strict=True)
+        ]
+
+    # ---- UNNEST, LATERAL, VALUES ----
+
+    def _table_function(self, node: exp.UDTF, scope: Scope) -> Relation:
+        if isinstance(node, exp.Lateral) and isinstance(node.this, exp.Subquery):
+            return self.query(node.this.this)
+        if isinstance(node, exp.Values):
+            cells = [row.expressions or [row] for row in node.expressions]
+            flows = [
+                merge(self.flow(c, scope) for c in column) for column in zip(*cells, strict=True)
+            ]
+            return Relation(tuple(zip(node.alias_column_names, flows, strict=False)))
+        if not isinstance(node, (exp.Unnest, exp.Lateral)):
+            raise self.refuse(node, f"{node.key.upper()} cannot be followed")
+        parts = node.expressions if isinstance(node, exp.Unnest) else [node.this]
+        flows = [self.flow(part, scope).through("expression") for part in parts]
+        # Without a list of names the one column is called as the table is.
+        names = node.alias_column_names or [node.alias]
+        if len(names) != len(flows):
+            flows = [merge(flows)] * len(names)
+        rows = merge(flows).deciding("join")
+        ordinal = node.args.get("offset")
+        if isinstance(ordinal, exp.Identifier):
+            names, flows = [*names, ordinal.name], [*flows, Flow()]
+        return Relation(tuple(zip(names, flows, strict=True)), rows)
+
+
+def table_name(table: exp.Table) -> str:
+    """The dotted name of a table as written, without its alias."""
+    return ".".join(part.name for part in table.parts)
+
+
+def _sources(scope: Scope) -> dict[str, exp.Table | Scope]:
+    """What the query of `scope` reads in FROM and JOIN, by alias, semi-joined tables included."""
+    if isinstance(scope.expression, exp.UDTF):
+        return scope.sources
+    return {name: scope.sources[name] for name, _ in scope.references if name in scope.sources}
+
+
+def _joins(select: exp.Select) -> Iterable[exp.Join]:
+    for join in select.args.get("joins") or ():
+        yield join
+        yield from join.this.args.get("joins") or ()
+    from_ = select.args.get("from_")
+    if from_:
+        yield from from_.this.args.get("joins") or ()
