@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import signal
 import subprocess
 import sys
 import time
@@ -58,6 +59,8 @@ def _status() -> int:
 
 
 def _run(command: list[str]) -> int:
+    # A cancelled test run ends with SIGTERM; the stack must not outlive it.
+    signal.signal(signal.SIGTERM, lambda number, _frame: sys.exit(128 + number))
     with services.running():
         return subprocess.run(command, check=False).returncode
 

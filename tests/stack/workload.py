@@ -11,7 +11,7 @@ import subprocess
 from collections import Counter
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
+from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
 
 import psycopg2
@@ -94,9 +94,11 @@ def run(dsn: str, plan: Plan, *, pgbench: Pgbench) -> Outcome:
     """The whole plan, to its end; pgbench runs beside it on tables of its own."""
     beside = _start_pgbench(pgbench, plan.pgbench_seconds) if plan.pgbench_seconds else None
     try:
-        with ThreadPoolExecutor(plan.connections) as pool:
-            parts = pool.map(lambda number: _shift(dsn, plan, number), range(plan.connections))
-            total = sum(parts, Outcome())
+        with ExitStack() as opened, ThreadPoolExecutor(plan.connections) as pool:
+            # All have read which orders are theirs before the first of them changes any.
+            clerks = [_clerk(opened, dsn, plan, number) for number in range(plan.connections)]
+            shifts = [pool.submit(_shift, clerk, plan, n) for n, clerk in enumerate(clerks)]
+            total = sum((shift.result() for shift in shifts), Outcome())
     finally:
         said = beside.communicate()[0] if beside else ""
     if beside and beside.returncode != 0:
@@ -104,18 +106,22 @@ def run(dsn: str, plan: Plan, *, pgbench: Pgbench) -> Outcome:
     return total
 
 
-def _shift(dsn: str, plan: Plan, number: int) -> Outcome:
+def _clerk(opened: ExitStack, dsn: str, plan: Plan, number: int) -> Clerk:
+    db = opened.enter_context(closing(psycopg2.connect(dsn)))
+    clerk = Clerk(db, f"clerk-{number}", random.Random(f"{plan.seed} {number}"))
+    clerk.learn(number, plan.connections)
+    return clerk
+
+
+def _shift(clerk: Clerk, plan: Plan, number: int) -> Outcome:
     """One clerk's share; the first clerk truncates the payments when half of it is done."""
     share = plan.transactions // plan.connections + (number < plan.transactions % plan.connections)
-    with closing(psycopg2.connect(dsn)) as db:
-        clerk = Clerk(db, f"clerk-{number}", random.Random(f"{plan.seed} {number}"))
-        clerk.learn(number, plan.connections)
-        for done in range(share):
-            if plan.truncate and number == 0 and done == share // 2:
-                clerk.take("truncate_payments")
-            else:
-                clerk.take(clerk.next_turn())
-        return _outcome(clerk)
+    for done in range(share):
+        if plan.truncate and number == 0 and done == share // 2:
+            clerk.take("truncate_payments")
+        else:
+            clerk.take(clerk.next_turn())
+    return _outcome(clerk)
 
 
 def _outcome(clerk: Clerk) -> Outcome:
