@@ -23,6 +23,8 @@ def read(stack: Stack, topic: str, *, seconds: float = 60.0) -> list[Message]:
             "group.id": "tests",
             "enable.auto.commit": False,
             "enable.partition.eof": True,
+            # The broker holds an empty fetch this long, and so the news of the end.
+            "fetch.wait.max.ms": 10,
             "isolation.level": "read_committed",
         }
     )
