@@ -26,6 +26,8 @@ _REFUSED = (exp.Pivot, exp.MatchRecognize, exp.Columns, exp.Placeholder, exp.Par
 #: How sqlglot's messages name a part of the grammar: <class 'sqlglot.expressions.query.Where'>.
 _NODE_CLASS = re.compile(r"<class '[\w.]*\.(\w+)'>")
 
+_MISSING = re.compile(r"Missing (.+) from \d+:(\d+)")
+
 _CASE_SENSITIVE = ", normalization_strategy=case_sensitive"
 
 
@@ -121,9 +123,7 @@ def _parse(sql: str, dialect: str | None) -> exp.Query:
         message = f"not valid SQL: {text}"
         raise LineageError(message, line=first.get("line"), column=begins) from error
     except TokenError as error:
-        line, column = position(sql, error.start or 0)
-        message = "not valid SQL: a quote or comment is not closed, or a character is not known"
-        raise LineageError(message, line=line, column=column) from error
+        raise _unclosed(sql, error) from error
     if len(statements) != 1:
         raise LineageError(f"expected one statement, found {len(statements)}")
     (statement,) = statements
@@ -132,6 +132,16 @@ def _parse(sql: str, dialect: str | None) -> exp.Query:
         message = f"expected a SELECT, found {statement.key.upper()}"
         raise LineageError(message, line=line, column=column)
     return statement
+
+
+def _unclosed(sql: str, error: TokenError) -> LineageError:
+    message = "not valid SQL: a quote or comment is not closed"
+    missing = _MISSING.fullmatch(str(error.__cause__))
+    # sqlglot gives the offset of the opening quote only in passing: believe it if a quote is there.
+    if missing and sql[int(missing[2]) :].startswith(missing[1]):
+        line, column = position(sql, int(missing[2]))
+        return LineageError(message, line=line, column=column)
+    return LineageError(message)
 
 
 def _keyword(node_class: re.Match[str]) -> str:
