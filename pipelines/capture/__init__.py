@@ -1,0 +1,1 @@
+"""How records come in: from Kafka or from recorded files, as batches that landing writes."""

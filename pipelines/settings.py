@@ -1,0 +1,172 @@
+"""What a process is told from outside: arguments first, then the environment, then defaults.
+
+The only module that reads the environment. `load_settings` knows each name by which we can be
+told something, so that a misspelt one is an error instead of a silence.
+"""
+
+from __future__ import annotations
+
+import difflib
+import os
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from pipelines.errors import SettingsError
+
+_PREFIX = "MEDALLION_"
+_PLAIN = ("MEDALLION_LAKE", "MEDALLION_BOOTSTRAP", "MEDALLION_ASSETS")
+_KAFKA = "MEDALLION_KAFKA_"
+_STORAGE = "MEDALLION_STORAGE_"
+
+#: Names that other programs of this repository read: the test stack and Dagster's own storage.
+_OTHERS = ("MEDALLION_STACK_", "MEDALLION_DAGSTER_")
+
+#: What exactly-once rests on; a user who could change one would lose or repeat records.
+_OURS: Mapping[str, str] = {
+    "bootstrap.servers": "use --bootstrap or MEDALLION_BOOTSTRAP",
+    "auto.offset.reset": "the lake says where to start",
+    "enable.auto.commit": "the lake keeps the positions; group offsets are only reported",
+    "enable.auto.offset.store": "the lake keeps the positions; group offsets are only reported",
+    "enable.partition.eof": "a bounded run needs to see the end of each partition",
+}
+
+_SECRET = re.compile(
+    r"password|secret|token|key|sasl|credential|signature|pem|oauth|jaas", re.IGNORECASE
+)
+_MASK = "***"
+
+
+class Options(Mapping[str, str]):
+    """Read-only names and values that print themselves with every secret masked."""
+
+    def __init__(self, values: Mapping[str, str] | Iterable[tuple[str, str]] = ()) -> None:
+        self._values = dict(values)
+
+    def __getitem__(self, name: str) -> str:
+        return self._values[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._values)
+
+    def __len__(self) -> int:
+        return len(self._values)
+
+    def __repr__(self) -> str:
+        shown = {name: _MASK if _SECRET.search(name) else value for name, value in self.items()}
+        return repr(shown)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """Where the lake, the broker and the assets are, and how to reach them.
+
+    `lake` is a local folder or an object store URL; `kafka` are librdkafka properties, `storage`
+    options of the object store. Printing it shows no password, key or token.
+    """
+
+    lake: str = ".lake"
+    bootstrap: str | None = None
+    assets: Path = field(default_factory=lambda: Path(__file__).resolve().parent.parent / "assets")
+    kafka: Options = field(default_factory=Options)
+    storage: Options = field(default_factory=Options)
+
+    def __post_init__(self) -> None:
+        for name in self.kafka:
+            if name in _OURS:
+                raise SettingsError(f"Kafka option '{name}' cannot be set", hint=_OURS[name])
+
+    def __repr__(self) -> str:
+        lake = re.sub(r"//[^/@]*@", f"//{_MASK}@", re.sub(r"\?.*", f"?{_MASK}", self.lake))
+        return (
+            f"Settings(lake={lake!r}, bootstrap={self.bootstrap!r}, assets={str(self.assets)!r}, "
+            f"kafka={self.kafka!r}, storage={self.storage!r})"
+        )
+
+    @property
+    def brokers(self) -> str:
+        """Kafka's bootstrap servers.
+
+        Raises:
+            SettingsError: when nobody said where Kafka is.
+        """
+        if not self.bootstrap:
+            raise SettingsError(
+                "no Kafka broker is named",
+                hint="give --bootstrap HOST:PORT or set MEDALLION_BOOTSTRAP",
+            )
+        return self.bootstrap
+
+
+def load_settings(
+    *,
+    lake: str | None = None,
+    bootstrap: str | None = None,
+    assets: str | Path | None = None,
+    kafka: Iterable[str] = (),
+    storage: Iterable[str] = (),
+    environment: Mapping[str, str] | None = None,
+) -> Settings:
+    """Settings of this process: what is given here wins over the environment.
+
+    `kafka` and `storage` are lines "name=value". In the environment MEDALLION_KAFKA_SASL_USERNAME
+    is librdkafka's `sasl.username` and MEDALLION_STORAGE_AWS_REGION the store's `aws_region`. An
+    empty variable counts as not set.
+
+    Raises:
+        SettingsError: for an unknown MEDALLION_ name, a line without "=", or an option that is ours.
+    """
+    given = os.environ if environment is None else environment
+    ours = {name: value for name, value in given.items() if name.startswith(_PREFIX) and value}
+    _refuse_unknown(ours)
+    defaults = Settings()
+    folder = assets or ours.get("MEDALLION_ASSETS")
+    return Settings(
+        lake=_without_home(lake or ours.get("MEDALLION_LAKE") or defaults.lake),
+        bootstrap=bootstrap or ours.get("MEDALLION_BOOTSTRAP"),
+        assets=Path(folder).expanduser() if folder else defaults.assets,
+        kafka=Options({**_below(ours, _KAFKA, "."), **_lines(kafka, "--kafka")}),
+        storage=Options({**_below(ours, _STORAGE, "_"), **_lines(storage, "--storage")}),
+    )
+
+
+def _refuse_unknown(ours: Mapping[str, str]) -> None:
+    for name in sorted(ours):
+        open_ended = name.startswith(_OTHERS) or any(
+            name.startswith(prefix) and name != prefix for prefix in (_KAFKA, _STORAGE)
+        )
+        if name in _PLAIN or open_ended:
+            continue
+        near = difflib.get_close_matches(name, [*_PLAIN, _KAFKA, _STORAGE], n=1, cutoff=0.5)
+        known = ", ".join([*_PLAIN, f"{_KAFKA}*", f"{_STORAGE}*"])
+        raise SettingsError(
+            f"environment variable {name} is not known",
+            hint=f"did you mean {near[0]}?" if near else f"known are {known}",
+        )
+
+
+def _below(ours: Mapping[str, str], prefix: str, joint: str) -> dict[str, str]:
+    """The options under a prefix, lower case, their words joined as the library spells them."""
+    return {
+        name.removeprefix(prefix).lower().replace("_", joint): value
+        for name, value in ours.items()
+        if name.startswith(prefix)
+    }
+
+
+def _lines(lines: Iterable[str], argument: str) -> dict[str, str]:
+    options: dict[str, str] = {}
+    for line in lines:
+        name, equals, value = line.partition("=")
+        if not equals or not name.strip():
+            # The text itself may be a secret that lost its name, so it is not shown.
+            raise SettingsError(
+                f"{argument} takes name=value", hint=f"for example {argument} client.id=nightly"
+            )
+        options[name.strip()] = value
+    return options
+
+
+def _without_home(lake: str) -> str:
+    return lake if "://" in lake else str(Path(lake).expanduser())
