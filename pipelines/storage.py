@@ -14,6 +14,7 @@ from deltalake import CommitProperties, DeltaTable, Transaction, write_deltalake
 from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundError
 from deltalake.schema import Schema as DeltaSchema
 
+from pipelines.delta.store import Store
 from pipelines.errors import ConflictError, LakeError, LossError
 
 _NAME = re.compile(r"[a-z][a-z0-9_]*(\.[a-z][a-z0-9_]*){2}")
@@ -102,13 +103,11 @@ class Lake:
         return sorted(".".join(log.parent.relative_to(root).parts) for log in logs)
 
     def _remote_tables(self) -> Iterator[str]:
-        from pipelines.delta.store import open_store
-
-        store = open_store(self.root, self.options)
-        for layer in store.list_with_delimiter("")["common_prefixes"]:
-            for domain in store.list_with_delimiter(layer)["common_prefixes"]:
-                for name in store.list_with_delimiter(domain)["common_prefixes"]:
-                    yield ".".join(str(name).strip("/").split("/"))
+        store = Store(self.root, self.options)
+        for layer in store.folders(""):
+            for domain in store.folders(layer):
+                for name in store.folders(domain):
+                    yield name.strip("/").replace("/", ".")
 
     def create(
         self,

@@ -67,21 +67,29 @@ def decode_events(rows: pl.DataFrame, contract: Contract, blocks: Mapping[str, s
     `blocks` are schema blocks by fingerprint. Other kinds of message are passed over.
     """
     verbs = pl.col("operation_type").replace_strict(_VERBS, default=None, return_dtype=pl.String)
-    rows = rows.with_columns(verbs.alias("_verb"), pl.col("kafka_offset").alias(ORDER[3])).filter(pl.col("_verb").is_not_null())
+    rows = rows.with_columns(verbs.alias("_verb"), pl.col("kafka_offset").alias(ORDER[3])).filter(
+        pl.col("_verb").is_not_null()
+    )
     parts = [
         _decode_group(part, contract, _block(blocks, fingerprint[0]))
         for fingerprint, part in rows.group_by("schema_fingerprint", maintain_order=True)
     ]
-    frame = pl.concat([part for part, _ in parts], how="diagonal") if parts else _no_events(contract)
+    frame = (
+        pl.concat([part for part, _ in parts], how="diagonal") if parts else _no_events(contract)
+    )
     unchanged = tuple(sorted({name for _, names in parts for name in names}))
     frame = frame.with_columns(pl.col(f"_same:{name}").fill_null(value=False) for name in unchanged)
-    lost = (pl.col("_verb") != TRUNCATE) & pl.any_horizontal(pl.col(name).is_null() for name in contract.key)
+    lost = (pl.col("_verb") != TRUNCATE) & pl.any_horizontal(
+        pl.col(name).is_null() for name in contract.key
+    )
     unkeyed = frame.filter(lost).select(source_bronze_id="source_bronze_id")
     reason = pl.lit("undecodable_key").alias("reason")
     return Events(
         frame=frame.filter(~lost),
         unchanged=unchanged,
-        unkeyed=rows.join(unkeyed, left_on="event_id", right_on="source_bronze_id", how="semi").with_columns(reason),
+        unkeyed=rows.join(
+            unkeyed, left_on="event_id", right_on="source_bronze_id", how="semi"
+        ).with_columns(reason),
     )
 
 
@@ -94,14 +102,21 @@ def _no_events(contract: Contract) -> pl.DataFrame:
     return pl.DataFrame(schema={**typed, **EVENT_COLUMNS})
 
 
-def _decode_group(rows: pl.DataFrame, contract: Contract, block: MessageSchema | None) -> tuple[pl.DataFrame, list[str]]:
+def _decode_group(
+    rows: pl.DataFrame, contract: Contract, block: MessageSchema | None
+) -> tuple[pl.DataFrame, list[str]]:
     ways = writings(contract, block)
     raw = _read_images(rows, contract)
     raw, unchanged = _mark_unchanged(raw, contract)
     types = {name: column.type for name, column in contract.columns.items()}
-    typed = raw.with_columns(decode(pl.col(name), kind, ways[name]).alias(f"_typed:{name}") for name, kind in types.items())
+    typed = raw.with_columns(
+        decode(pl.col(name), kind, ways[name]).alias(f"_typed:{name}")
+        for name, kind in types.items()
+    )
     refused = [
-        pl.when(pl.col(name).is_not_null() & pl.col(f"_typed:{name}").is_null()).then(pl.lit(f"undecodable:{name}"))
+        pl.when(pl.col(name).is_not_null() & pl.col(f"_typed:{name}").is_null()).then(
+            pl.lit(f"undecodable:{name}")
+        )
         for name in types
         if not _cannot_fail(types[name], ways[name])
     ]
@@ -143,45 +158,71 @@ def _read_images(rows: pl.DataFrame, contract: Contract) -> pl.DataFrame:
     return _keys_from_message_key(merged, key).rename(fields)
 
 
-def _enveloped_images(rows: pl.DataFrame, raw: Mapping[str, pl.DataType], key: Mapping[str, pl.DataType]) -> pl.DataFrame:
+def _enveloped_images(
+    rows: pl.DataFrame, raw: Mapping[str, pl.DataType], key: Mapping[str, pl.DataType]
+) -> pl.DataFrame:
     """`after` for an upsert; of `before` the key alone, for the rest may be unknown (replica identity)."""
-    images, reasons = parse(rows["raw_payload"], {"after": pl.Struct(raw), "before": pl.Struct(key)})
+    images, reasons = parse(
+        rows["raw_payload"], {"after": pl.Struct(raw), "before": pl.Struct(key)}
+    )
     upsert = rows["_verb"] == UPSERT
     after, before = pl.col("after").struct, pl.col("before").struct
     columns = [
-        pl.when(upsert).then(after.field(name)).otherwise(before.field(name) if name in key else None).alias(name) for name in raw
+        pl.when(upsert)
+        .then(after.field(name))
+        .otherwise(before.field(name) if name in key else None)
+        .alias(name)
+        for name in raw
     ]
     missing = pl.when(upsert & pl.col("after").is_null()).then(pl.lit("no_after"))
     why = pl.coalesce(pl.lit(reasons), missing)
     return pl.concat([rows, images.select(*columns, _unreadable(why))], how="horizontal")
 
 
-def _flat_images(rows: pl.DataFrame, raw: Mapping[str, pl.DataType], key: Mapping[str, pl.DataType]) -> pl.DataFrame:
+def _flat_images(
+    rows: pl.DataFrame, raw: Mapping[str, pl.DataType], key: Mapping[str, pl.DataType]
+) -> pl.DataFrame:
     images, reasons = parse(rows["raw_payload"], raw)
     upsert = rows["_verb"] == UPSERT
-    columns = [pl.col(name) if name in key else pl.when(upsert).then(pl.col(name)).alias(name) for name in raw]
-    return pl.concat([rows, images.select(*columns, _unreadable(pl.lit(reasons)))], how="horizontal")
+    columns = [
+        pl.col(name) if name in key else pl.when(upsert).then(pl.col(name)).alias(name)
+        for name in raw
+    ]
+    return pl.concat(
+        [rows, images.select(*columns, _unreadable(pl.lit(reasons)))], how="horizontal"
+    )
 
 
 def _bare(rows: pl.DataFrame, raw: Mapping[str, pl.DataType]) -> pl.DataFrame:
     """Tombstones and truncates: no image."""
-    return rows.with_columns(*(pl.lit(None, dtype).alias(name) for name, dtype in raw.items()), _unreadable(pl.lit(None, pl.String)))
+    return rows.with_columns(
+        *(pl.lit(None, dtype).alias(name) for name, dtype in raw.items()),
+        _unreadable(pl.lit(None, pl.String)),
+    )
 
 
 def _unreadable(reason: pl.Expr) -> pl.Expr:
-    return pl.when(reason.is_not_null()).then(pl.format("undecodable:*{}", reason)).alias("_unreadable")
+    return (
+        pl.when(reason.is_not_null())
+        .then(pl.format("undecodable:*{}", reason))
+        .alias("_unreadable")
+    )
 
 
 def _keys_from_message_key(rows: pl.DataFrame, key: Mapping[str, pl.DataType]) -> pl.DataFrame:
     """The key columns that the image lacks, from the message's key."""
-    lacking = pl.any_horizontal(pl.col(name).is_null() for name in key) & (pl.col("_verb") != TRUNCATE)
+    lacking = pl.any_horizontal(pl.col(name).is_null() for name in key) & (
+        pl.col("_verb") != TRUNCATE
+    )
     at = rows.select(lacking.arg_true()).to_series()
     if not len(at):
         return rows
     found, _ = parse(rows["key"].gather(at), key)
     filled = found.with_columns(at.alias("_at"))
     joined = rows.with_row_index("_at").join(filled, on="_at", how="left", suffix=":key")
-    return joined.with_columns(pl.coalesce(name, f"{name}:key") for name in key).select(rows.columns)
+    return joined.with_columns(pl.coalesce(name, f"{name}:key") for name in key).select(
+        rows.columns
+    )
 
 
 # ---- UNCHANGED VALUES ---- #
@@ -191,8 +232,15 @@ def _mark_unchanged(raw: pl.DataFrame, contract: Contract) -> tuple[pl.DataFrame
     """Nulls in place of placeholders, with `_same:<column>` where there were some."""
     source = contract.source
     assert source is not None  # noqa: S101 - only silver contracts are decoded
-    named = {name: _is_placeholder(pl.col(name), column.type, source.placeholder) for name, column in contract.columns.items()}
-    marks = raw.select(pl.coalesce(mark, pl.lit(value=False)).alias(name) for name, mark in named.items() if mark is not None)
+    named = {
+        name: _is_placeholder(pl.col(name), column.type, source.placeholder)
+        for name, column in contract.columns.items()
+    }
+    marks = raw.select(
+        pl.coalesce(mark, pl.lit(value=False)).alias(name)
+        for name, mark in named.items()
+        if mark is not None
+    )
     found = [name for name in marks.columns if marks[name].any()]
     blank = [pl.when(~marks[name]).then(pl.col(name)).alias(name) for name in found]
     flags = [marks[name].alias(f"_same:{name}") for name in found]
@@ -207,10 +255,17 @@ def _is_placeholder(raw: pl.Expr, kind: DataType, placeholder: str) -> pl.Expr |
         if kind.item.item is not None or kind.item.kind == "struct":
             return None
         name_based = str(uuid.UUID(bytes=md5(data, usedforsecurity=False).digest(), version=3))
-        shapes: Sequence[str] = [placeholder, encoded, name_based, ",".join(str(byte) for byte in data)]
+        shapes: Sequence[str] = [
+            placeholder,
+            encoded,
+            name_based,
+            ",".join(str(byte) for byte in data),
+        ]
         return raw.list.join(",", ignore_nulls=True).is_in(shapes)
     if kind.kind == "binary":
-        return raw.is_in([placeholder, encoded, encoded.replace("+", "-").replace("/", "_"), data.hex()])
+        return raw.is_in(
+            [placeholder, encoded, encoded.replace("+", "-").replace("/", "_"), data.hex()]
+        )
     if kind.kind == "json":
         return raw.is_in([placeholder, f'{{"{placeholder}": "{placeholder}"}}'])
     return None if kind.kind in ("struct", "bool") else raw == placeholder

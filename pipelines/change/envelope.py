@@ -95,15 +95,24 @@ def _describe_envelopes(payloads: pl.Series, mask: pl.Series) -> pl.DataFrame:
     return _shape(_read_envelope(frame), reasons, _positions(mask))
 
 
-def _describe_rest(payloads: pl.Series, header_op: pl.Series, mask: pl.Series, prefix: str) -> pl.DataFrame:
+def _describe_rest(
+    payloads: pl.Series, header_op: pl.Series, mask: pl.Series, prefix: str
+) -> pl.DataFrame:
     """Flat rows, tombstones, and the odd envelope whose fields stand in another order."""
     names = {name: f"{prefix}{name}" for name in _FLAT_NAMES}
     schema = dict.fromkeys(["op", "source", *names.values()], _TEXT)
     given = payloads.filter(mask)
     frame, reasons = parse(given, schema)
-    enveloped = (frame["op"].is_not_null() & frame["source"].str.starts_with("{")).fill_null(value=False)
+    enveloped = (frame["op"].is_not_null() & frame["source"].str.starts_with("{")).fill_null(
+        value=False
+    )
     at = _positions(mask)
-    flat = _read_flat(frame.filter(~enveloped), names, header_op.filter(mask).filter(~enveloped), given.filter(~enveloped))
+    flat = _read_flat(
+        frame.filter(~enveloped),
+        names,
+        header_op.filter(mask).filter(~enveloped),
+        given.filter(~enveloped),
+    )
     shaped = _shape(flat, reasons.filter(~enveloped), at.filter(~enveloped))
     if not enveloped.any():
         return shaped
@@ -114,7 +123,11 @@ def _describe_rest(payloads: pl.Series, header_op: pl.Series, mask: pl.Series, p
 def _shape(frame: pl.DataFrame, reasons: pl.Series, at: pl.Series) -> pl.DataFrame:
     """The columns of `DESCRIPTION`, their types, and where the row stood."""
     reason = pl.coalesce(pl.lit(reasons), pl.col("reason"))
-    return frame.with_columns(reason.alias("reason")).select(pl.col(name).cast(dtype) for name, dtype in DESCRIPTION.items()).with_columns(at)
+    return (
+        frame.with_columns(reason.alias("reason"))
+        .select(pl.col(name).cast(dtype) for name, dtype in DESCRIPTION.items())
+        .with_columns(at)
+    )
 
 
 def _read_envelope(frame: pl.DataFrame) -> pl.DataFrame:
@@ -125,31 +138,51 @@ def _read_envelope(frame: pl.DataFrame) -> pl.DataFrame:
         _operation(pl.col("op")).alias("operation_type"),
         source.field("name").alias("source_system"),
         _dotted(source.field("schema"), source.field("table")).alias("table_name"),
-        _transaction(pl.col("transaction").struct.field("id"), source.field("txId")).alias("transaction_id"),
+        _transaction(pl.col("transaction").struct.field("id"), source.field("txId")).alias(
+            "transaction_id"
+        ),
         source.field("snapshot").alias("snapshot"),
         _sequence_part(sequence, 1).alias("commit_lsn"),
         source.field("lsn").alias("lsn"),
-        pl.coalesce(source.field("ts_us"), source.field("ts_ms") * 1000, pl.col("ts_ms") * 1000).alias("source_time_us"),
+        pl.coalesce(
+            source.field("ts_us"), source.field("ts_ms") * 1000, pl.col("ts_ms") * 1000
+        ).alias("source_time_us"),
         _refuse_unknown_operation(pl.col("op")).alias("reason"),
     )
 
 
-def _read_flat(frame: pl.DataFrame, names: Mapping[str, str], header_op: pl.Series, given: pl.Series) -> pl.DataFrame:
+def _read_flat(
+    frame: pl.DataFrame, names: Mapping[str, str], header_op: pl.Series, given: pl.Series
+) -> pl.DataFrame:
     """Metadata where the transform left some; without any, a row is an upsert and its order is Kafka's."""
     meta = {name: pl.col(field) for name, field in names.items()}
-    op = pl.when(meta["deleted"] == "true").then(pl.lit("d")).otherwise(pl.coalesce(meta["op"], pl.col("_header_op")))
+    op = (
+        pl.when(meta["deleted"] == "true")
+        .then(pl.lit("d"))
+        .otherwise(pl.coalesce(meta["op"], pl.col("_header_op")))
+    )
     lsn = pl.coalesce(meta["lsn"], meta["source_lsn"]).cast(pl.Int64, strict=False)
     tombstone = pl.col("_given").is_null()
-    snapshot = pl.coalesce(meta["source_snapshot"], pl.when((op == "r") & lsn.is_not_null()).then(pl.lit("true")))
+    snapshot = pl.coalesce(
+        meta["source_snapshot"], pl.when((op == "r") & lsn.is_not_null()).then(pl.lit("true"))
+    )
     micros = pl.coalesce(
         meta["source_ts_us"].cast(pl.Int64, strict=False),
         pl.coalesce(meta["source_ts_ms"], meta["ts_ms"]).cast(pl.Int64, strict=False) * 1000,
     )
     return frame.with_columns(header_op.alias("_header_op"), given.alias("_given")).select(
         pl.when(~tombstone).then(pl.lit(FLAT)).alias("payload_form"),
-        pl.when(tombstone).then(pl.lit("TOMBSTONE")).when(op.is_null()).then(pl.lit("UPSERT")).otherwise(_operation(op)).alias("operation_type"),
+        pl.when(tombstone)
+        .then(pl.lit("TOMBSTONE"))
+        .when(op.is_null())
+        .then(pl.lit("UPSERT"))
+        .otherwise(_operation(op))
+        .alias("operation_type"),
         pl.coalesce(meta["source_name"], meta["name"]).alias("source_system"),
-        _dotted(pl.coalesce(meta["schema"], meta["source_schema"]), pl.coalesce(meta["table"], meta["source_table"])).alias("table_name"),
+        _dotted(
+            pl.coalesce(meta["schema"], meta["source_schema"]),
+            pl.coalesce(meta["table"], meta["source_table"]),
+        ).alias("table_name"),
         _transaction(meta["transaction_id"], meta["source_txId"]).alias("transaction_id"),
         snapshot.alias("snapshot"),
         _sequence_part(meta["source_sequence"], 1).alias("commit_lsn"),
@@ -164,7 +197,9 @@ def _operation(op: pl.Expr) -> pl.Expr:
 
 
 def _refuse_unknown_operation(op: pl.Expr) -> pl.Expr:
-    return pl.when(op.is_not_null() & ~op.is_in(list(_OPERATIONS))).then(pl.lit("unknown_operation"))
+    return pl.when(op.is_not_null() & ~op.is_in(list(_OPERATIONS))).then(
+        pl.lit("unknown_operation")
+    )
 
 
 def _dotted(schema: pl.Expr, table: pl.Expr) -> pl.Expr:

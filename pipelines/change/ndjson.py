@@ -42,7 +42,9 @@ def parse(texts: pl.Series, schema: Mapping[str, pl.DataType]) -> tuple[pl.DataF
     return frame.select(pl.all().gather(index)), reasons.gather(index)
 
 
-def _parse_present(texts: pl.Series, schema: Mapping[str, pl.DataType]) -> tuple[pl.DataFrame, pl.Series]:
+def _parse_present(
+    texts: pl.Series, schema: Mapping[str, pl.DataType]
+) -> tuple[pl.DataFrame, pl.Series]:
     odd = _needs_care(texts)
     if not odd.any():
         return _parse_fast(texts, schema)
@@ -50,7 +52,9 @@ def _parse_present(texts: pl.Series, schema: Mapping[str, pl.DataType]) -> tuple
     fast, fast_reasons = _parse_fast(texts.filter(~odd), schema)
     slow, slow_reasons = _parse_slowly(texts.filter(odd), schema)
     order = pl.concat([index.filter(~odd), index.filter(odd)]).arg_sort()
-    return pl.concat([fast, slow]).select(pl.all().gather(order)), pl.concat([fast_reasons, slow_reasons]).gather(order)
+    return pl.concat([fast, slow]).select(pl.all().gather(order)), pl.concat(
+        [fast_reasons, slow_reasons]
+    ).gather(order)
 
 
 def _needs_care(texts: pl.Series) -> pl.Series:
@@ -62,7 +66,9 @@ def _needs_care(texts: pl.Series) -> pl.Series:
     return broken | (texts.str.strip_chars().str.len_bytes() == 0)
 
 
-def _parse_fast(texts: pl.Series, schema: Mapping[str, pl.DataType]) -> tuple[pl.DataFrame, pl.Series]:
+def _parse_fast(
+    texts: pl.Series, schema: Mapping[str, pl.DataType]
+) -> tuple[pl.DataFrame, pl.Series]:
     if len(texts) == 0:
         return pl.DataFrame(schema=schema), pl.Series(dtype=pl.String)
     try:
@@ -78,7 +84,9 @@ def _parse_fast(texts: pl.Series, schema: Mapping[str, pl.DataType]) -> tuple[pl
     return pl.concat([part for part, _ in parts]), pl.concat([reasons for _, reasons in parts])
 
 
-def _parse_slowly(texts: pl.Series, schema: Mapping[str, pl.DataType]) -> tuple[pl.DataFrame, pl.Series]:
+def _parse_slowly(
+    texts: pl.Series, schema: Mapping[str, pl.DataType]
+) -> tuple[pl.DataFrame, pl.Series]:
     """One text at a time by Python's parser, which keeps numbers of any size as they are written."""
     rows, reasons = list[dict[str, Any]](), list[str | None]()
     for text in texts.to_list():
@@ -97,7 +105,9 @@ class _Number(str):
 def _read_one(text: str, schema: Mapping[str, pl.DataType]) -> tuple[dict[str, Any], str | None]:
     nothing: dict[str, Any] = dict.fromkeys(schema)
     try:
-        value = json.loads(text, parse_int=_Number, parse_float=_Number, parse_constant=_refuse_constant)
+        value = json.loads(
+            text, parse_int=_Number, parse_float=_Number, parse_constant=_refuse_constant
+        )
     except (ValueError, RecursionError):
         return nothing, NOT_JSON
     if not isinstance(value, dict):
@@ -125,7 +135,10 @@ def _as(value: Any, dtype: pl.DataType) -> Any:
     if value is None:
         return None
     if isinstance(dtype, pl.Struct) and isinstance(value, dict):
-        return {member.name: _as(value.get(member.name), _instance(member.dtype)) for member in dtype.fields}
+        return {
+            member.name: _as(value.get(member.name), _instance(member.dtype))
+            for member in dtype.fields
+        }
     if isinstance(dtype, pl.List) and isinstance(value, list):
         return [_as(item, _instance(dtype.inner)) for item in value]
     if isinstance(dtype, pl.String):
@@ -150,7 +163,13 @@ def _as_text(value: Any) -> str:
 def _dump(value: Any) -> str:
     """JSON text with numbers as they were written."""
     if isinstance(value, dict):
-        return "{" + ", ".join(f"{json.dumps(k, ensure_ascii=False)}: {_dump(v)}" for k, v in value.items()) + "}"
+        return (
+            "{"
+            + ", ".join(
+                f"{json.dumps(k, ensure_ascii=False)}: {_dump(v)}" for k, v in value.items()
+            )
+            + "}"
+        )
     if isinstance(value, list):
         return "[" + ", ".join(_dump(item) for item in value) + "]"
     return str(value) if isinstance(value, _Number) else json.dumps(value, ensure_ascii=False)

@@ -14,7 +14,7 @@ late-event tests and truncates all compare the same four numbers.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import polars as pl
@@ -63,14 +63,20 @@ def _empty(frame: pl.DataFrame) -> pl.DataFrame:
     return frame.with_columns(pl.lit(None, pl.Int64).alias(name) for name in ORDER[:3])
 
 
-def _assign_partition(part: pl.DataFrame, state: PartitionState) -> tuple[pl.DataFrame, PartitionState]:
+def _assign_partition(
+    part: pl.DataFrame, state: PartitionState
+) -> tuple[pl.DataFrame, PartitionState]:
     part, snapshot_ms = _with_epochs(part, state)
     known = pl.col("lsn").is_not_null() & (pl.col("snapshot").fill_null("false") != "incremental")
     full = pl.col("snapshot").is_in(_FULL_SNAPSHOT)
     part = part.with_columns(
         # The first transactions after a start name no last commit; their own lsn stands in for it:
         # it lies before their commit, and so before the commit that the next transaction names.
-        pl.when(full).then(0).when(known).then(pl.coalesce("commit_lsn", "lsn")).alias("source_commit"),
+        pl.when(full)
+        .then(0)
+        .when(known)
+        .then(pl.coalesce("commit_lsn", "lsn"))
+        .alias("source_commit"),
         pl.when(full).then(0).when(known).then(pl.col("lsn")).alias("source_event"),
     )
     if part["source_commit"].null_count():
@@ -95,7 +101,11 @@ def _with_epochs(part: pl.DataFrame, state: PartitionState) -> tuple[pl.DataFram
 def _step(part: pl.DataFrame, first: int, starts: Iterable[tuple[int, int]]) -> pl.DataFrame:
     expression = pl.lit(first, pl.Int64)
     for offset, epoch in starts:
-        expression = pl.when(pl.col("kafka_offset") >= offset).then(pl.lit(epoch, pl.Int64)).otherwise(expression)
+        expression = (
+            pl.when(pl.col("kafka_offset") >= offset)
+            .then(pl.lit(epoch, pl.Int64))
+            .otherwise(expression)
+        )
     return part.with_columns(expression.alias("source_epoch"))
 
 
@@ -104,18 +114,37 @@ def _fill_positions(part: pl.DataFrame, state: PartitionState) -> pl.DataFrame:
     packed = _pack(pl.col("source_commit"), pl.col("source_event"))
     before = _pack(pl.lit(state.commit), pl.lit(state.event))
     at_start = pl.col("source_epoch") == state.epoch
-    highest = pl.max_horizontal(packed.cum_max().over("source_epoch").forward_fill().over("source_epoch"), pl.when(at_start).then(before)).fill_null(0)
+    highest = pl.max_horizontal(
+        packed.cum_max().over("source_epoch").forward_fill().over("source_epoch"),
+        pl.when(at_start).then(before),
+    ).fill_null(0)
     last_key = pl.lit(state.last_key, pl.String)
     first = pl.int_range(pl.len()) == 0
     key_before = pl.when(first).then(last_key).otherwise(pl.col("key").shift(1))
-    deleted_before = pl.when(first).then(pl.lit(state.last_was_delete)).otherwise(pl.col("operation_type").shift(1) == "DELETE")
-    packed_before = pl.when(first).then(_pack(pl.lit(state.last_commit), pl.lit(state.last_event))).otherwise(packed.shift(1))
-    follows = (pl.col("operation_type") == "TOMBSTONE") & deleted_before & pl.col("key").eq_missing(key_before)
+    deleted_before = (
+        pl.when(first)
+        .then(pl.lit(state.last_was_delete))
+        .otherwise(pl.col("operation_type").shift(1) == "DELETE")
+    )
+    packed_before = (
+        pl.when(first)
+        .then(_pack(pl.lit(state.last_commit), pl.lit(state.last_event)))
+        .otherwise(packed.shift(1))
+    )
+    follows = (
+        (pl.col("operation_type") == "TOMBSTONE")
+        & deleted_before
+        & pl.col("key").eq_missing(key_before)
+    )
     filled = pl.coalesce(packed, pl.when(follows).then(packed_before), highest)
-    return part.with_columns(filled.alias("_packed")).with_columns(
-        (pl.col("_packed") // _HALF).cast(pl.Int64).alias("source_commit"),
-        (pl.col("_packed") % _HALF).cast(pl.Int64).alias("source_event"),
-    ).drop("_packed")
+    return (
+        part.with_columns(filled.alias("_packed"))
+        .with_columns(
+            (pl.col("_packed") // _HALF).cast(pl.Int64).alias("source_commit"),
+            (pl.col("_packed") % _HALF).cast(pl.Int64).alias("source_event"),
+        )
+        .drop("_packed")
+    )
 
 
 _HALF = pl.lit(2**63, pl.Int128)
@@ -126,10 +155,16 @@ def _pack(commit: pl.Expr, event: pl.Expr) -> pl.Expr:
     return commit.cast(pl.Int128) * _HALF + event.cast(pl.Int128)
 
 
-def _state_after(part: pl.DataFrame, state: PartitionState, snapshot_ms: int | None) -> PartitionState:
+def _state_after(
+    part: pl.DataFrame, state: PartitionState, snapshot_ms: int | None
+) -> PartitionState:
     last = part.row(-1, named=True)
     current = part.filter(pl.col("source_epoch") == last["source_epoch"])
-    commit, event = current.select("source_commit", "source_event").sort("source_commit", "source_event").row(-1)
+    commit, event = (
+        current.select("source_commit", "source_event")
+        .sort("source_commit", "source_event")
+        .row(-1)
+    )
     if last["source_epoch"] == state.epoch:
         commit, event = max((commit, event), (state.commit, state.event))
     return PartitionState(
@@ -151,12 +186,25 @@ def _share_epochs(frame: pl.DataFrame) -> pl.DataFrame:
     belongs to that snapshot or to what follows it.
     """
     starts = (
-        frame.filter(pl.col("snapshot").is_in(_FULL_SNAPSHOT)).group_by("source_epoch").agg(pl.col("kafka_timestamp").min()).sort("source_epoch")
+        frame.filter(pl.col("snapshot").is_in(_FULL_SNAPSHOT))
+        .group_by("source_epoch")
+        .agg(pl.col("kafka_timestamp").min())
+        .sort("source_epoch")
     )
     for epoch, written in starts.iter_rows():
         later = (pl.col("kafka_timestamp") > written) & (pl.col("source_epoch") < epoch)
-        frame = frame.with_columns(pl.when(later).then(epoch).otherwise("source_epoch").alias("source_epoch"))
+        frame = frame.with_columns(
+            pl.when(later).then(epoch).otherwise("source_epoch").alias("source_epoch")
+        )
     return frame
+
+
+def exceeds(pairs: Sequence[tuple[pl.Expr, pl.Expr]]) -> pl.Expr:
+    """Whether the left numbers, taken together, are larger than the right; the first pair weighs most."""
+    verdict = pl.lit(value=False)
+    for left, right in reversed(pairs):
+        verdict = pl.when(left == right).then(verdict).otherwise(left > right)
+    return verdict
 
 
 def is_newer(left: str, right: str) -> pl.Expr:
@@ -164,8 +212,19 @@ def is_newer(left: str, right: str) -> pl.Expr:
 
     A null on the right is older than everything.
     """
-    verdict = pl.lit(value=False)
-    for name in reversed(ORDER):
-        a, b = pl.col(f"{left}{name}"), pl.col(f"{right}{name}")
-        verdict = pl.when(a == b).then(verdict).otherwise(a > b)
-    return verdict | pl.col(f"{right}{ORDER[0]}").is_null()
+    pairs = [(pl.col(f"{left}{name}"), pl.col(f"{right}{name}")) for name in ORDER]
+    return pl.col(f"{right}{ORDER[0]}").is_null() | exceeds(pairs)
+
+
+def is_after(position: Sequence[int]) -> pl.Expr:
+    """Whether an event is newer than a position."""
+    return exceeds(
+        [(pl.col(name), pl.lit(value)) for name, value in zip(ORDER, position, strict=True)]
+    )
+
+
+def is_before(position: Sequence[int]) -> pl.Expr:
+    """Whether an event is older than a position."""
+    return exceeds(
+        [(pl.lit(value), pl.col(name)) for name, value in zip(ORDER, position, strict=True)]
+    )

@@ -10,9 +10,12 @@ from pipelines.change.decode import DELETE, TRUNCATE, UPSERT
 from pipelines.change.position import ORDER
 
 UNAVAILABLE = "unavailable"
+UNDECODABLE = "undecodable"
 
 
-def fill_unchanged(events: pl.DataFrame, key: Sequence[str], unchanged: Sequence[str]) -> pl.DataFrame:
+def fill_unchanged(
+    events: pl.DataFrame, key: Sequence[str], unchanged: Sequence[str]
+) -> pl.DataFrame:
     """Each unchanged value taken from the event of the same key before it.
 
     `events` may hold stored rows as events, so that a value is found beyond the batch. What is not
@@ -21,16 +24,25 @@ def fill_unchanged(events: pl.DataFrame, key: Sequence[str], unchanged: Sequence
     """
     if not unchanged:
         return events
-    ordered = events.sort(*key, *ORDER).with_columns(pl.int_range(pl.len(), dtype=pl.UInt32).alias("_at"))
+    ordered = events.sort(*key, *ORDER).with_columns(
+        pl.int_range(pl.len(), dtype=pl.UInt32).alias("_at")
+    )
     life = (pl.col("_verb").shift(1) != UPSERT).fill_null(value=True).cum_sum().over(key)
     ordered = ordered.with_columns(life.alias("_life"))
     for name in unchanged:
         same = pl.col(f"_same:{name}")
         origin = pl.when(~same).then(pl.col("_at")).forward_fill().over([*key, "_life"])
-        unknown = pl.when(same & origin.is_null()).then(pl.lit(f"{UNAVAILABLE}:{name}"))
+        lost = pl.any_horizontal(
+            pl.col("_issues").list.contains(f"{why}:{name}") for why in (UNDECODABLE, UNAVAILABLE)
+        )
+        unknown = same & (origin.is_null() | lost.gather(origin))
+        issue = pl.when(unknown).then(pl.lit(f"{UNAVAILABLE}:{name}"))
         ordered = ordered.with_columns(
             pl.col(name).gather(origin).alias(name),
-            pl.concat_list("_issues", unknown).list.drop_nulls().alias("_issues"),
+            pl.concat_list("_issues", issue)
+            .list.drop_nulls()
+            .list.unique(maintain_order=True)
+            .alias("_issues"),
         )
     return ordered.drop("_at", "_life")
 

@@ -79,7 +79,7 @@ def read_block(block: str) -> MessageSchema:
     """
     schema = json.loads(block)
     if not isinstance(schema, dict) or not isinstance(schema.get("fields"), list):
-        raise ValueError("not a Connect schema of a struct")
+        raise ValueError("not a Connect schema of a struct")  # noqa: TRY004 - the text is at fault, not its type
     top = {str(field.get("field")): field for field in schema["fields"]}
     row = next((top[name] for name in ("after", "before") if _is_struct(top.get(name))), None)
     fields = top if row is None else {str(field.get("field")): field for field in row["fields"]}
@@ -87,7 +87,11 @@ def read_block(block: str) -> MessageSchema:
 
 
 def _is_struct(field: Mapping[str, Any] | None) -> bool:
-    return field is not None and field.get("type") == "struct" and isinstance(field.get("fields"), list)
+    return (
+        field is not None
+        and field.get("type") == "struct"
+        and isinstance(field.get("fields"), list)
+    )
 
 
 def writings(contract: Contract, block: MessageSchema | None) -> dict[str, Writing]:
@@ -97,7 +101,11 @@ def writings(contract: Contract, block: MessageSchema | None) -> dict[str, Writi
     result = dict[str, Writing]()
     for name, column in contract.columns.items():
         described = None if block is None else block.fields.get(column.source or name)
-        result[name] = _declared(column, source) if described is None else _described(column.type, described, source)
+        result[name] = (
+            _declared(column, source)
+            if described is None
+            else _described(column.type, described, source)
+        )
     return result
 
 
@@ -111,7 +119,9 @@ def _by_modes(kind: DataType, source: Source) -> Writing:
     if kind.item is not None:
         return Writing(encoding="text", item=_by_modes(kind.item, source))
     if kind.kind == "struct":
-        return Writing(encoding="text", fields={n: _by_modes(t, source) for n, t in kind.fields.items()})
+        return Writing(
+            encoding="text", fields={n: _by_modes(t, source) for n, t in kind.fields.items()}
+        )
     modes: Mapping[str, Encoding] = {
         "decimal": _DECIMAL_MODES[source.decimal],
         "date": date,

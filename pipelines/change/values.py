@@ -56,16 +56,22 @@ def decode(raw: pl.Expr, kind: DataType, writing: Writing) -> pl.Expr:
 
 def _decode_plain(raw: pl.Expr, kind: DataType, writing: Writing) -> pl.Expr:
     if kind.kind == "bool":
-        return raw.replace_strict({"true": True, "false": False}, default=None, return_dtype=pl.Boolean)
+        return raw.replace_strict(
+            {"true": True, "false": False}, default=None, return_dtype=pl.Boolean
+        )
     if kind.kind == "date":
         return _decode_date(raw, writing)
     if kind.kind == "time":
         return _decode_time(raw, writing)
     if kind.kind == "uuid":
         lower = raw.str.to_lowercase()
-        return pl.when(lower.str.contains(r"^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$")).then(lower)
+        return pl.when(lower.str.contains(r"^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$")).then(
+            lower
+        )
     if kind.kind == "string" and writing.encoding == "base64":
-        return raw.map_batches(lambda s: _decimal_text(s, writing.scale), return_dtype=pl.String, is_elementwise=True)
+        return raw.map_batches(
+            lambda s: _decimal_text(s, writing.scale), return_dtype=pl.String, is_elementwise=True
+        )
     return raw
 
 
@@ -92,21 +98,31 @@ def _decode_float(raw: pl.Expr, kind: DataType) -> pl.Expr:
 def _decode_decimal(raw: pl.Expr, kind: DataType, writing: Writing) -> pl.Expr:
     if writing.encoding == "base64":
         scale = kind.scale if writing.scale is None else writing.scale
-        return raw.map_batches(lambda s: _unscaled_decimals(s, kind, scale), return_dtype=kind.stored, is_elementwise=True)
-    return raw.map_batches(lambda s: _text_decimals(s, kind), return_dtype=kind.stored, is_elementwise=True)
+        return raw.map_batches(
+            lambda s: _unscaled_decimals(s, kind, scale),
+            return_dtype=kind.stored,
+            is_elementwise=True,
+        )
+    return raw.map_batches(
+        lambda s: _text_decimals(s, kind), return_dtype=kind.stored, is_elementwise=True
+    )
 
 
 def _text_decimals(raw: pl.Series, kind: DataType) -> pl.Series:
     """Plain decimal texts in bulk; those with an exponent, or too many digits, one by one."""
     parts = raw.str.extract_groups(r"^([+-]?)0*(\d*)(?:\.(\d*?)0*)?$").struct.unnest()
     whole, fraction = parts["2"], parts["3"].fill_null("")
-    fits = (whole.str.len_bytes() <= kind.precision - kind.scale) & (fraction.str.len_bytes() <= kind.scale)
+    fits = (whole.str.len_bytes() <= kind.precision - kind.scale) & (
+        fraction.str.len_bytes() <= kind.scale
+    )
     plain = fits.fill_null(value=False) & raw.str.contains(r"\d")
     easy = pl.select(pl.when(plain).then(raw)).to_series().cast(kind.stored, strict=False)
     hard = (raw.is_not_null() & easy.is_null()).arg_true()
     if not len(hard):
         return easy
-    return easy.scatter(hard, pl.Series([_exact(text, kind) for text in raw.gather(hard)], dtype=kind.stored))
+    return easy.scatter(
+        hard, pl.Series([_exact(text, kind) for text in raw.gather(hard)], dtype=kind.stored)
+    )
 
 
 def _exact(text: str, kind: DataType) -> Decimal | None:
@@ -127,21 +143,27 @@ def _unscaled_decimals(raw: pl.Series, kind: DataType, scale: int) -> pl.Series:
     if not 0 <= scale <= 38:
         return _text_decimals(_decimal_text(raw, scale), kind)
     held = pl.Series(_from_bytes(raw.str.decode("base64", strict=False), scale))
-    easy = held.cast(kind.stored, strict=False) if scale == kind.scale else _text_decimals(held.cast(pl.String), kind)
+    easy = (
+        held.cast(kind.stored, strict=False)
+        if scale == kind.scale
+        else _text_decimals(held.cast(pl.String), kind)
+    )
     hard = (raw.is_not_null() & held.is_null()).arg_true()
     if not len(hard):
         return easy
     return easy.scatter(hard, _text_decimals(_decimal_text(raw.gather(hard), scale), kind))
 
 
-def _from_bytes(numbers: pl.Series, scale: int) -> pa.Array:
+def _from_bytes(numbers: pl.Series, scale: int) -> pa.Decimal128Array:
     """Decimal(38, scale) of up to 16 big-endian bytes each, in bulk: bytes are laid out reversed.
 
     Arrow holds a decimal as 16 little-endian bytes; shorter ones are filled with their sign.
     """
     arrow = numbers.to_arrow(compat_level=pl.CompatLevel.oldest()).cast(pa.large_binary())
     count = len(arrow)
-    offsets = np.frombuffer(arrow.buffers()[1], dtype=np.int64, count=count + 1, offset=8 * arrow.offset)
+    offsets = np.frombuffer(
+        arrow.buffers()[1], dtype=np.int64, count=count + 1, offset=8 * arrow.offset
+    )
     data = np.frombuffer(arrow.buffers()[2] or b"", dtype=np.uint8)
     lengths = np.diff(offsets)
     valid = ~np.asarray(arrow.is_null()) & (lengths > 0) & (lengths <= 16)
@@ -158,23 +180,35 @@ def _from_bytes(numbers: pl.Series, scale: int) -> pa.Array:
     # 38 digits end before 2**127; what lies at the very end goes to the slow path, which knows.
     valid &= (high < _HIGH_OF_38_DIGITS) & (high > -_HIGH_OF_38_DIGITS)
     validity = pa.py_buffer(np.packbits(valid, bitorder="little").tobytes())
-    return pa.Array.from_buffers(pa.decimal128(38, scale), count, [validity, pa.py_buffer(rows.tobytes())])
+    return pa.Array.from_buffers(
+        pa.decimal128(38, scale), count, [validity, pa.py_buffer(rows.tobytes())]
+    )
 
 
 def _decimal_text(raw: pl.Series, scale: int | None) -> pl.Series:
     """The digits of each base64 or `{scale, value}` decimal as plain text; any number of them."""
     value = raw.str.extract(r'"value":\s*"([^"]*)"')
     own_scale = raw.str.extract(r'"scale":\s*(-?\d+)').cast(pl.Int64, strict=False)
-    packed = pl.select(pl.when(raw.str.starts_with("{")).then(value).otherwise(raw)).to_series().str.decode("base64", strict=False)
+    packed = (
+        pl.select(pl.when(raw.str.starts_with("{")).then(value).otherwise(raw))
+        .to_series()
+        .str.decode("base64", strict=False)
+    )
     scales = own_scale.fill_null(scale or 0)
     return pl.Series(
-        [_digits(data, power) if data else None for data, power in zip(packed, scales, strict=True)], dtype=pl.String
+        [
+            _digits(data, power) if data else None
+            for data, power in zip(packed, scales, strict=True)
+        ],
+        dtype=pl.String,
     )
 
 
 def _digits(data: bytes, scale: int) -> str:
     number = int.from_bytes(data, "big", signed=True)
-    return format(Decimal(number).scaleb(-scale, Context(prec=len(str(number)) + abs(scale) + 1)), "f")
+    return format(
+        Decimal(number).scaleb(-scale, Context(prec=len(str(number)) + abs(scale) + 1)), "f"
+    )
 
 
 # ---- TIMES ---- #
@@ -182,14 +216,20 @@ def _digits(data: bytes, scale: int) -> str:
 
 def _decode_timestamp(raw: pl.Expr, kind: DataType, writing: Writing) -> pl.Expr:
     if writing.encoding not in ("millis", "micros", "nanos"):
-        return _iso_micros(raw).cast(pl.Datetime("us")).cast(kind.stored) if kind.kind == "timestamp_ntz" else _iso_instant(raw)
+        return (
+            _iso_micros(raw).cast(pl.Datetime("us")).cast(kind.stored)
+            if kind.kind == "timestamp_ntz"
+            else _iso_instant(raw)
+        )
     micros = _to_micros(raw.cast(pl.Int64, strict=False), writing)
     return _on_calendar(micros).cast(kind.stored)
 
 
 def _to_micros(number: pl.Expr, writing: Writing) -> pl.Expr:
     if writing.encoding == "millis":
-        return pl.when(number.is_between(_FIRST_MICRO // 1000, _LAST_MICRO // 1000)).then(number * 1000)
+        return pl.when(number.is_between(_FIRST_MICRO // 1000, _LAST_MICRO // 1000)).then(
+            number * 1000
+        )
     if writing.encoding == "nanos":
         return pl.when(number % 1000 == 0).then(number // 1000)
     return number
@@ -217,7 +257,9 @@ def _four_digit_year(parsed: pl.Expr) -> pl.Expr:
 def _iso_instant(raw: pl.Expr) -> pl.Expr:
     """An instant with its offset; one without is refused, since its zone would be a guess."""
     zoned = raw.str.replace(r"Z$", "+00:00")
-    parsed = zoned.str.to_datetime("%Y-%m-%dT%H:%M:%S%.f%:z", time_unit="us", time_zone="UTC", strict=False)
+    parsed = zoned.str.to_datetime(
+        "%Y-%m-%dT%H:%M:%S%.f%:z", time_unit="us", time_zone="UTC", strict=False
+    )
     return pl.when(_four_digit_year(parsed) & ~_finer_than_micros(raw)).then(parsed)
 
 
@@ -235,11 +277,20 @@ def _decode_time(raw: pl.Expr, writing: Writing) -> pl.Expr:
     if writing.encoding in ("millis", "micros", "nanos"):
         micros = _to_micros(raw.cast(pl.Int64, strict=False), writing)
         return pl.when(micros.is_between(0, _DAY_MICROS)).then(_clock(micros))
-    groups = raw.str.strip_suffix("Z").str.extract_groups(r"^(\d\d):(\d\d)(?::(\d\d)(?:\.(\d+))?)?$")
+    groups = raw.str.strip_suffix("Z").str.extract_groups(
+        r"^(\d\d):(\d\d)(?::(\d\d)(?:\.(\d+))?)?$"
+    )
     hours, minutes = groups.struct.field("1"), groups.struct.field("2")
-    seconds, fraction = groups.struct.field("3").fill_null("00"), groups.struct.field("4").fill_null("")
-    text = pl.format("{}:{}:{}.{}", hours, minutes, seconds, fraction.str.slice(0, 6).str.pad_end(6, "0"))
-    valid = (text <= "24:00:00.000000") & (minutes < "60") & (seconds < "60") & ~_finer_than_micros(raw)
+    seconds, fraction = (
+        groups.struct.field("3").fill_null("00"),
+        groups.struct.field("4").fill_null(""),
+    )
+    text = pl.format(
+        "{}:{}:{}.{}", hours, minutes, seconds, fraction.str.slice(0, 6).str.pad_end(6, "0")
+    )
+    valid = (
+        (text <= "24:00:00.000000") & (minutes < "60") & (seconds < "60") & ~_finer_than_micros(raw)
+    )
     return pl.when(valid).then(text)
 
 
@@ -249,7 +300,9 @@ def _clock(micros: pl.Expr) -> pl.Expr:
 
     seconds = micros // 1_000_000
     fraction = (micros % 1_000_000).cast(pl.String).str.zfill(6)
-    return pl.format("{}:{}:{}.{}", two(seconds // 3600), two(seconds // 60 % 60), two(seconds % 60), fraction)
+    return pl.format(
+        "{}:{}:{}.{}", two(seconds // 3600), two(seconds // 60 % 60), two(seconds % 60), fraction
+    )
 
 
 # ---- BYTES, LISTS, STRUCTS ---- #
@@ -276,5 +329,9 @@ def _decode_struct(raw: pl.Expr, kind: DataType, writing: Writing) -> pl.Expr:
     known = writing.fields or {}
     plain = Writing(encoding="text")
     parts = {n: decode(raw.struct.field(n), t, known.get(n, plain)) for n, t in kind.fields.items()}
-    lost = pl.any_horizontal(raw.struct.field(n).is_not_null() & part.is_null() for n, part in parts.items())
-    return pl.when(raw.is_not_null() & ~lost).then(pl.struct(**parts))
+    lost = pl.any_horizontal(
+        raw.struct.field(n).is_not_null() & part.is_null() for n, part in parts.items()
+    )
+    return pl.when(raw.is_not_null() & ~lost).then(
+        pl.struct([part.alias(n) for n, part in parts.items()])
+    )

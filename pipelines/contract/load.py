@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +16,18 @@ from pipelines.contract.model import Contract
 from pipelines.errors import ContractError
 
 LAYERS = ("silver", "gold")
+
+
+class _Loader(yaml.SafeLoader):
+    """YAML 1.2's booleans: `no`, `on` and `yes` are words, and names of columns."""
+
+    yaml_implicit_resolvers = {  # noqa: RUF012 - the base class's own form
+        first: [(tag, pattern) for tag, pattern in resolvers if tag != "tag:yaml.org,2002:bool"]
+        for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
+    }
+
+
+_Loader.add_implicit_resolver("tag:yaml.org,2002:bool", re.compile(r"^(?:true|false)$"), ["t", "f"])
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,8 +86,8 @@ def load_contract(path: Path) -> Contract:
     """
     try:
         text = path.read_text("utf-8")
-        node = yaml.compose(text, Loader=yaml.SafeLoader)
-        document = yaml.safe_load(text)
+        node = yaml.compose(text, Loader=_Loader)
+        document = yaml.load(text, Loader=_Loader)  # noqa: S506 - a SafeLoader
     except OSError as error:
         raise ContractError(f"{path}: {error.strerror}") from error
     except (yaml.YAMLError, UnicodeDecodeError) as error:

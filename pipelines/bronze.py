@@ -1,0 +1,415 @@
+"""Bronze: every Kafka record once, as it came, with what it says of itself; the rest is a dead letter.
+
+A batch lands in three steps, each repeatable, so that a crash between any two loses and doubles
+nothing: (1) schema blocks not seen before, (2) dead letters, (3) the rows together with the next
+offset of each partition as app transactions, in one commit. The table says where to read on.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+
+import polars as pl
+from deltalake import DeltaTable
+
+from pipelines.capture.records import Origin, RecordBatch
+from pipelines.change.envelope import DESCRIPTION, describe
+from pipelines.change.position import PartitionState, assign
+from pipelines.contract import Catalog
+from pipelines.errors import ConflictError
+from pipelines.storage import Lake
+from pipelines.topics import TopicKind, kind_of, table_of
+
+SCHEMAS = "system.main.schemas"
+DEAD_LETTERS = "system.main.dead_letters"
+
+_UTC = pl.Datetime("us", "UTC")
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+BRONZE: Mapping[str, pl.DataType] = {
+    "event_id": pl.String(),
+    "event_timestamp": _UTC,
+    "source_system": pl.String(),
+    "operation_type": pl.String(),
+    "table_name": pl.String(),
+    "raw_payload": pl.String(),
+    "ingestion_date": pl.Date(),
+    "key": pl.String(),
+    "topic": pl.String(),
+    "kafka_partition": pl.Int32(),
+    "kafka_offset": pl.Int64(),
+    "kafka_timestamp": _UTC,
+    "headers": pl.String(),
+    "payload_form": pl.String(),
+    "schema_fingerprint": pl.String(),
+    "transaction_id": pl.String(),
+    "source_epoch": pl.Int64(),
+    "source_commit": pl.Int64(),
+    "source_event": pl.Int64(),
+}
+
+LETTERS: Mapping[str, pl.DataType] = {
+    "letter_id": pl.String(),
+    "topic": pl.String(),
+    "kafka_partition": pl.Int32(),
+    "kafka_offset": pl.Int64(),
+    "kafka_timestamp": _UTC,
+    "key": pl.Binary(),
+    "value": pl.Binary(),
+    "headers": pl.String(),
+    "stage": pl.String(),
+    "reason": pl.String(),
+    "recorded_at": _UTC,
+}
+
+_BLOCKS: Mapping[str, pl.DataType] = {
+    "schema_fingerprint": pl.String(),
+    "schema_json": pl.String(),
+    "first_topic": pl.String(),
+    "first_seen_at": _UTC,
+}
+
+#: How far behind a partition's next offset its last rows are looked for before the whole table is.
+_TAIL_OFFSETS = 10_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Landed:
+    """What became of a batch: rows in bronze and in dead letters, and those that were there before."""
+
+    rows: int = 0
+    letters: int = 0
+    repeated: int = 0
+
+    def __add__(self, other: Landed) -> Landed:
+        return Landed(
+            rows=self.rows + other.rows,
+            letters=self.letters + other.letters,
+            repeated=self.repeated + other.repeated,
+        )
+
+
+@dataclass(slots=True)
+class Bronze:
+    """The landing place of records: a lake, the declared topics, and where each partition stands."""
+
+    lake: Lake
+    catalog: Catalog
+    #: Whether each partition is read in order, without a way back: true of Kafka, not of files.
+    ordered: bool = True
+    _states: dict[str, dict[int, PartitionState]] = field(
+        default_factory=dict[str, dict[int, PartitionState]]
+    )
+    _known_blocks: set[str] | None = None
+
+    def next_offset(self, origin: Origin, topic: str, partition: int) -> int | None:
+        """Where the lake wants a partition read on, or None from its beginning."""
+        handle = self.lake.open(self._target(topic) or DEAD_LETTERS)
+        return (
+            None
+            if handle is None
+            else handle.transaction_version(_app_id(origin, topic, partition))
+        )
+
+    def land(self, batch: RecordBatch) -> Landed:
+        """Writes each topic of the batch; the same records again change nothing.
+
+        Raises:
+            ConflictError: when another process landed the same partition meanwhile; reading on from
+                `next_offset` is right.
+        """
+        self._keep_blocks(batch)
+        by_topic = batch.by_topic()
+        parts = [self._land_topic(topic, frame, batch) for topic, frame in by_topic.items()]
+        empty = {topic for topic, _ in batch.next_offsets} - set(by_topic)
+        parts += [self._land_topic(topic, batch.frame.clear(), batch) for topic in sorted(empty)]
+        return sum(parts, Landed())
+
+    def _target(self, topic: str) -> str | None:
+        return table_of(topic, self.catalog)
+
+    def _land_topic(self, topic: str, records: pl.DataFrame, batch: RecordBatch) -> Landed:
+        described = _describe(records, kind_of(topic, self.catalog)).with_columns(
+            event_ids(batch.origin, topic).alias("event_id")
+        )
+        target = self._target(topic)
+        if target is None:
+            described = described.with_columns(
+                pl.coalesce("reason", pl.lit("undeclared_topic")).alias("reason")
+            )
+        good = described.filter(pl.col("reason").is_null())
+        bad = described.filter(pl.col("reason").is_not_null())
+        written = self._write_letters(topic, bad, batch)
+        if target is None:
+            return Landed(letters=written, repeated=len(bad) - written)
+        rows = self._write_rows(topic, target, good, batch)
+        return Landed(rows=rows, letters=written, repeated=len(described) - rows - written)
+
+    # ---- ROWS ---- #
+
+    def _write_rows(self, topic: str, target: str, good: pl.DataFrame, batch: RecordBatch) -> int:
+        handle = self.lake.create(
+            target,
+            BRONZE,
+            partition_by=["ingestion_date"],
+            stats_columns=["kafka_partition", "kafka_offset"],
+            configuration={"delta.appendOnly": "true", "delta.enableChangeDataFeed": "true"},
+        )
+        app = _app_versions(batch, topic)
+        fresh = self._not_yet_there(handle, good, batch, topic, "event_id")
+        ahead = {
+            name: version
+            for name, version in app.items()
+            if version > (handle.transaction_version(name) or -1)
+        }
+        if not len(fresh) and not ahead:
+            return 0
+        states = self._states.get(topic) or _load_states(
+            self.lake, handle, fresh["kafka_partition"].unique().to_list()
+        )
+        placed, after = assign(fresh, states)
+        try:
+            self.lake.write(handle, _rows(placed), mode="append", app=ahead)
+        except ConflictError:
+            self._states.pop(topic, None)
+            raise
+        self._states[topic] = after
+        return len(placed)
+
+    # ---- DEAD LETTERS ---- #
+
+    def _write_letters(self, topic: str, bad: pl.DataFrame, batch: RecordBatch) -> int:
+        app = _app_versions(batch, topic) if self._target(topic) is None or len(bad) else {}
+        if not len(bad) and not app:
+            return 0
+        handle = self.lake.create(DEAD_LETTERS, LETTERS)
+        fresh = self._not_yet_there(
+            handle, bad.rename({"event_id": "letter_id"}), batch, topic, "letter_id"
+        )
+        ahead = {
+            name: version
+            for name, version in app.items()
+            if version > (handle.transaction_version(name) or -1)
+        }
+        if len(fresh) or ahead:
+            self.lake.write(handle, _letters(_whole(fresh, batch)), mode="append", app=ahead)
+        return len(fresh)
+
+    def _not_yet_there(
+        self, handle: DeltaTable, rows: pl.DataFrame, batch: RecordBatch, topic: str, identity: str
+    ) -> pl.DataFrame:
+        """The rows that the table lacks.
+
+        A consumer reads each partition in order, so the table's next offset tells. A recorded file
+        may come in any order and in parts, so there the identities themselves are compared.
+        """
+        if not len(rows):
+            return rows
+        if self.ordered:
+            starts = {
+                partition: handle.transaction_version(_app_id(batch.origin, topic, partition)) or 0
+                for partition in rows["kafka_partition"].unique()
+            }
+            start = pl.col("kafka_partition").replace_strict(starts, return_dtype=pl.Int64)
+            return rows.filter(pl.col("kafka_offset") >= start)
+        first, last = rows["kafka_offset"].min(), rows["kafka_offset"].max()
+        near = (pl.col("topic") == topic) & pl.col("kafka_offset").is_between(
+            pl.lit(first), pl.lit(last)
+        )
+        there = self.lake.scan_handle(handle).filter(near).select(identity).collect()
+        return rows.unique(identity, keep="first", maintain_order=True).join(
+            there, on=identity, how="anti", maintain_order="left"
+        )
+
+    # ---- SCHEMA BLOCKS ---- #
+
+    def _keep_blocks(self, batch: RecordBatch) -> None:
+        """Blocks not kept yet; kept twice by two processes does no harm, since their text is the same."""
+        if not batch.schemas:
+            return
+        handle = self.lake.create(SCHEMAS, _BLOCKS)
+        if self._known_blocks is None:
+            self._known_blocks = set(
+                self.lake.scan_handle(handle).select("schema_fingerprint").collect().to_series()
+            )
+        new = {
+            fingerprint: block
+            for fingerprint, block in batch.schemas.items()
+            if fingerprint not in self._known_blocks
+        }
+        if new:
+            topics = dict(
+                batch.frame.filter(pl.col("value_schema").is_not_null())
+                .select("value_schema", "topic")
+                .unique("value_schema")
+                .iter_rows()
+            )
+            now = datetime.now(UTC)
+            rows = [(name, block.decode(), topics.get(name), now) for name, block in new.items()]
+            self.lake.write(handle, pl.DataFrame(rows, schema=_BLOCKS, orient="row"), mode="append")
+            self._known_blocks |= set(new)
+
+
+def schema_blocks(lake: Lake, fingerprints: set[str]) -> dict[str, str]:
+    """The schema blocks of these fingerprints."""
+    if not fingerprints:
+        return {}
+    wanted = pl.col("schema_fingerprint").is_in(sorted(fingerprints))
+    rows = lake.scan(SCHEMAS).filter(wanted).select("schema_fingerprint", "schema_json").collect()
+    return dict(rows.iter_rows())
+
+
+def _app_id(origin: Origin, topic: str, partition: int) -> str:
+    return f"capture/{origin.cluster}/{origin.topic_id(topic)}/{topic}/{partition}"
+
+
+def _app_versions(batch: RecordBatch, topic: str) -> dict[str, int]:
+    return {
+        _app_id(batch.origin, topic, partition): offset
+        for (name, partition), offset in batch.next_offsets.items()
+        if name == topic
+    }
+
+
+def _describe(records: pl.DataFrame, kind: TopicKind) -> pl.DataFrame:
+    """The records with their description and text columns; `reason` where one cannot be an event."""
+    records = records.rename({"value_schema": "schema_fingerprint"})
+    value = records["value"].cast(pl.String, strict=False)
+    key = records["key"].cast(pl.String, strict=False)
+    garbled = (records["value"].is_not_null() & value.is_null()) | (
+        records["key"].is_not_null() & key.is_null()
+    )
+    header_op = records["headers"].str.extract(r'\["__op", ?"([a-z])"\]')
+    described = describe(value, header_op) if kind is not TopicKind.FILE else _nothing(len(records))
+    reason = pl.coalesce(
+        pl.lit(records["reason"]),
+        pl.when(pl.lit(garbled)).then(pl.lit("not_utf8")),
+        pl.col("reason"),
+    )
+    if kind is TopicKind.TABLE:
+        operation = pl.col("operation_type")
+    else:
+        operation = pl.lit(kind.name)
+        reason = pl.when(reason == "unknown_operation").then(None).otherwise(reason)
+    described = described.with_columns(reason.alias("reason"), operation.alias("operation_type"))
+    own = records.drop("reason").rename({"value": "value_bytes", "key": "key_bytes"})
+    return pl.concat(
+        [own, described, pl.DataFrame({"raw_payload": value, "key": key})], how="horizontal"
+    )
+
+
+def _nothing(count: int) -> pl.DataFrame:
+    return pl.DataFrame(
+        [
+            pl.Series(name, [None], dtype=dtype).new_from_index(0, count)
+            for name, dtype in DESCRIPTION.items()
+        ]
+    )
+
+
+def _rows(placed: pl.DataFrame) -> pl.DataFrame:
+    written = pl.from_epoch("kafka_timestamp", "ms").cast(_UTC)
+    changed = pl.from_epoch("source_time_us", "us").cast(_UTC)
+    return placed.with_columns(
+        kafka_timestamp=written,
+        event_timestamp=pl.coalesce(changed, written),
+        # A producer may leave the time out; the partition column must not be null.
+        ingestion_date=pl.coalesce(written, changed, pl.lit(_EPOCH)).dt.date(),
+        source_system=pl.coalesce("source_system", pl.col("topic").str.split(".").list.first()),
+    ).select(pl.col(name).cast(dtype) for name, dtype in BRONZE.items())
+
+
+def _whole(fresh: pl.DataFrame, batch: RecordBatch) -> pl.DataFrame:
+    """The records with key and value byte for byte as they came, schema blocks put back."""
+    own = fresh.drop("key").rename(
+        {"key_bytes": "key", "value_bytes": "value", "schema_fingerprint": "value_schema"}
+    )
+    return batch.originals(own).rename({"key": "key_bytes", "value": "value_bytes"})
+
+
+def _letters(bad: pl.DataFrame) -> pl.DataFrame:
+    return bad.with_columns(
+        kafka_timestamp=pl.from_epoch("kafka_timestamp", "ms").cast(_UTC),
+        key=pl.col("key_bytes"),
+        value=pl.col("value_bytes"),
+        stage=pl.lit("capture"),
+        recorded_at=pl.lit(datetime.now(UTC)),
+    ).select(pl.col(name).cast(dtype) for name, dtype in LETTERS.items())
+
+
+def keep_letters(lake: Lake, rows: pl.DataFrame, *, stage: str) -> int:
+    """Bronze rows that a later stage cannot use, with their `reason`, as dead letters; each once."""
+    if not len(rows):
+        return 0
+    handle = lake.create(DEAD_LETTERS, LETTERS)
+    known = lake.scan_handle(handle).filter(pl.col("stage") == stage).select("letter_id").collect()
+    fresh = rows.rename({"event_id": "letter_id"}).join(known, on="letter_id", how="anti")
+    shaped = fresh.with_columns(
+        pl.col("key").cast(pl.Binary),
+        pl.col("raw_payload").cast(pl.Binary).alias("value"),
+        pl.lit(stage).alias("stage"),
+        pl.lit(datetime.now(UTC)).alias("recorded_at"),
+    ).select(pl.col(name).cast(dtype) for name, dtype in LETTERS.items())
+    if len(shaped):
+        lake.write(handle, shaped, mode="append")
+    return len(shaped)
+
+
+def event_ids(origin: Origin, topic: str) -> pl.Expr:
+    """A UUID (version 8, RFC 9562) of each record, from where it stands: the same whenever it is read."""
+    stem = pl.col("kafka_partition").map_batches(
+        lambda partitions: partitions.replace_strict(
+            {p: _stem(origin, topic, p) for p in partitions.unique()}, return_dtype=pl.String
+        ),
+        return_dtype=pl.String,
+        is_elementwise=True,
+    )
+    digits = pl.col("kafka_offset").cast(pl.String).str.zfill(15)
+    return pl.format("{}{}-{}", stem, digits.str.slice(0, 3), digits.str.slice(3))
+
+
+def _stem(origin: Origin, topic: str, partition: int) -> str:
+    digest = hashlib.sha256(
+        f"{origin.cluster}\0{origin.topic_id(topic)}\0{topic}\0{partition}".encode()
+    ).hexdigest()
+    return f"{digest[:8]}-{digest[8:12]}-8{digest[12:15]}-8"
+
+
+def _load_states(
+    lake: Lake, handle: DeltaTable, partitions: list[int]
+) -> dict[int, PartitionState]:
+    """Where each partition stands, from its last rows; by the statistics few files are read."""
+    rows = lake.scan_handle(handle).filter(pl.col("kafka_partition").is_in(partitions))
+    ends = (
+        rows.group_by("kafka_partition")
+        .agg(pl.col("kafka_offset").max())
+        .collect(engine="streaming")
+    )
+    return {
+        partition: _load_state(
+            rows.filter(
+                pl.col("kafka_partition") == partition, pl.col("kafka_offset") > end - _TAIL_OFFSETS
+            ).collect()
+        )
+        for partition, end in ends.iter_rows()
+    }
+
+
+def _load_state(tail: pl.DataFrame) -> PartitionState:
+    last = tail.sort("kafka_offset").row(-1, named=True)
+    current = tail.filter(pl.col("source_epoch") == last["source_epoch"]).sort(
+        "source_commit", "source_event"
+    )
+    return PartitionState(
+        epoch=last["source_epoch"],
+        commit=current["source_commit"][-1],
+        event=current["source_event"][-1],
+        snapshot_ms=last["source_epoch"] or None,
+        last_key=last["key"],
+        last_was_delete=last["operation_type"] == "DELETE",
+        last_commit=last["source_commit"],
+        last_event=last["source_event"],
+    )

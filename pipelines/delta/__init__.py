@@ -1,0 +1,13 @@
+"""Our own Delta writer: rows are changed by deletion vectors and new files, in one commit.
+
+Delta's MERGE rewrites every file that holds a changed row, which for changes scattered over a table
+is all of them. A deletion vector marks the old rows instead, so that the cost follows the change.
+The tables stay plain Delta (protocol: reader 3, writer 7, feature `deletionVectors`): Polars,
+delta-rs' query engine, DuckDB and Spark read them.
+"""
+
+from pipelines.delta.commit import commit_changes
+from pipelines.delta.rows import live_rows, locate
+from pipelines.delta.snapshot import ActiveFile, Snapshot, read_snapshot
+
+__all__ = ["ActiveFile", "Snapshot", "commit_changes", "live_rows", "locate", "read_snapshot"]

@@ -1,0 +1,162 @@
+"""History: every version of every row with the interval in which it was the source's (type 2).
+
+A version is valid from its event to the next event of the same key. Deletes are versions too
+(`is_deleted`), so that one which arrives late still ends what came before it. Intervals are worked
+out again for the touched keys from all their versions, so late and repeated events come out as if
+they had come in order.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import polars as pl
+
+from pipelines.change.position import ORDER, exceeds
+from pipelines.contract import Contract
+from pipelines.delta import commit_changes, live_rows, locate, read_snapshot
+from pipelines.state import AUDIT, FOUND, no_place, shaped, stats_columns
+from pipelines.storage import Lake
+
+_UTC = pl.Datetime("us", "UTC")
+
+#: The position at which a version ends: that of the next one.
+ENDED = tuple(name.replace("source_", "ended_") for name in ORDER)
+
+_INTERVAL: Mapping[str, pl.DataType] = {
+    "valid_from": _UTC,
+    "valid_to": _UTC,
+    "is_current": pl.Boolean(),
+    "is_deleted": pl.Boolean(),
+    "verdict": pl.String(),
+    **{name: pl.Int64() for name in ENDED},
+}
+
+
+def history_schema(contract: Contract) -> dict[str, pl.DataType]:
+    """The columns of a history table."""
+    return {
+        **{name: column.type.stored for name, column in contract.columns.items()},
+        **AUDIT,
+        **_INTERVAL,
+    }
+
+
+def extend_history(
+    lake: Lake,
+    contract: Contract,
+    versions: Sequence[pl.DataFrame],
+    truncates: pl.DataFrame,
+    truncated: pl.DataFrame,
+) -> None:
+    """Adds the kept, the quarantined and the deleted versions, in this order, and mends the intervals.
+
+    `truncates` are the truncates among the new events, `truncated` those known before; a truncate
+    ends every version older than it. Adding a version that is there already changes nothing.
+    """
+    table, schema = contract.sibling("history"), history_schema(contract)
+    stats = [*stats_columns(contract), "is_current"]
+    lake.create(
+        table, schema, stats_columns=stats, configuration={"delta.enableDeletionVectors": "true"}
+    )
+    snapshot = read_snapshot(lake.path(table), lake.options)
+    key = list(contract.key)
+    new = _as_versions(versions, schema)
+    keys = [new.select(key)]
+    if len(truncates):
+        keys.append(
+            live_rows(snapshot, [*key, "is_current"], predicate=pl.col("is_current"))
+            .select(key)
+            .collect()
+        )
+    touched = pl.concat(keys).unique()
+    stored = locate(snapshot, touched, key, [name for name in schema if name not in key])
+    ends = pl.concat([truncates.select(*ORDER, "source_timestamp"), truncated])
+    merged = _with_truncates(pl.concat([stored, new], how="diagonal"), ends, key)
+    timeline = _intervals(_distinct(merged, contract), key)
+    changed = timeline.filter(
+        pl.col("_file").is_null()
+        | pl.any_horizontal(~pl.col(f"_old:{name}").eq_missing(pl.col(name)) for name in _MENDED)
+    )
+    if not len(changed):
+        return
+    moved = changed.filter(pl.col("_file").is_not_null())
+    commit_changes(
+        snapshot,
+        removed=moved.select(FOUND) if len(moved) else no_place(),
+        added=shaped(changed, schema),
+        app_transactions={},
+        metadata={"contract_version": contract.version},
+        stats_columns=stats,
+    )
+
+
+def _as_versions(
+    versions: Sequence[pl.DataFrame], schema: Mapping[str, pl.DataType]
+) -> pl.DataFrame:
+    verdicts = ("kept", "quarantined", "deleted")
+    parts = [
+        shaped(
+            rows.with_columns(
+                pl.lit(verdict).alias("verdict"),
+                pl.lit(verdict == "deleted").alias("is_deleted"),
+                pl.col("source_timestamp").alias("valid_from"),
+            ),
+            schema,
+        )
+        for verdict, rows in zip(verdicts, versions, strict=True)
+    ]
+    return pl.concat(parts)
+
+
+def _with_truncates(
+    versions: pl.DataFrame, truncates: pl.DataFrame, key: list[str]
+) -> pl.DataFrame:
+    """The versions and, for each key that had one before a truncate, the delete that the truncate was."""
+    if not len(truncates):
+        return versions
+    first = (
+        versions.sort(ORDER)
+        .unique(subset=key, keep="first")
+        .select(*key, *(pl.col(n).alias(f"_first:{n}") for n in ORDER))
+    )
+    pairs = first.join(truncates.unique(), how="cross")
+    older = exceeds([(pl.col(name), pl.col(f"_first:{name}")) for name in ORDER])
+    ends = pairs.filter(older).select(
+        *key,
+        *ORDER,
+        "source_timestamp",
+        pl.col("source_timestamp").alias("valid_from"),
+        pl.lit(value=True).alias("is_deleted"),
+        pl.lit("deleted").alias("verdict"),
+    )
+    return pl.concat([versions, ends], how="diagonal")
+
+
+def _distinct(versions: pl.DataFrame, contract: Contract) -> pl.DataFrame:
+    """Each version once: an event that was sent again has its position and its values, at a later offset."""
+    content = pl.struct(contract.columns.keys()).hash().alias("_content")
+    identity = [*contract.key, *ORDER[:3], "is_deleted", "_content"]
+    marked = versions.with_columns(content).sort(ORDER[3], maintain_order=True)
+    return marked.unique(subset=identity, keep="first").drop("_content")
+
+
+_MENDED = ("valid_to", "is_current", *ENDED)
+
+
+def _intervals(versions: pl.DataFrame, key: list[str]) -> pl.DataFrame:
+    ordered = versions.sort(*key, *ORDER)
+    next_from = pl.col("valid_from").shift(-1).over(key)
+    ends = [
+        pl.col(name).shift(-1).over(key).alias(ended)
+        for name, ended in zip(ORDER, ENDED, strict=True)
+    ]
+    return ordered.with_columns(
+        *(pl.col(name).alias(f"_old:{name}") for name in _MENDED)
+    ).with_columns(
+        next_from.alias("valid_to"),
+        (pl.col(ORDER[3]).shift(-1).over(key).is_null() & ~pl.col("is_deleted")).alias(
+            "is_current"
+        ),
+        *ends,
+    )

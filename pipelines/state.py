@@ -1,0 +1,159 @@
+"""Where each row of a silver table stands now: silver, quarantine, or deleted.
+
+Three Delta tables hold one state, and Delta commits one table at a time. So a row's state is
+defined across them: the place with the newest position counts. Every apply first works out where
+each touched key must end, then makes each table agree, silver last but one: quarantine and
+tombstones are added to before silver's commit, which is the commit point, and taken from after it.
+A crash between any two leaves older copies, which the next apply of the same events removes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import polars as pl
+
+from pipelines.change.decode import UPSERT
+from pipelines.change.position import ORDER, is_before
+from pipelines.change.reduce import UNAVAILABLE, UNDECODABLE
+from pipelines.contract import Contract
+from pipelines.delta import Snapshot, live_rows, locate, read_snapshot
+from pipelines.storage import Lake
+
+_UTC = pl.Datetime("us", "UTC")
+
+#: The columns silver adds to the contract's; the order of DESIGN's list.
+AUDIT: Mapping[str, pl.DataType] = {
+    "data_quality_score": pl.Decimal(3, 2),
+    "quality_checks_passed": pl.List(pl.String()),
+    "quality_issues": pl.List(pl.String()),
+    "source_bronze_id": pl.String(),
+    "source_timestamp": _UTC,
+    **{name: pl.Int64() for name in ORDER},
+    "processed_at": _UTC,
+    "processing_version": pl.String(),
+}
+
+#: Where a stored row lies: its data file, and its place in it.
+FOUND = ("_file", "_row")
+
+_DV = {"delta.enableDeletionVectors": "true"}
+
+
+def silver_schema(contract: Contract) -> dict[str, pl.DataType]:
+    """The columns of a silver table."""
+    return {**{name: column.type.stored for name, column in contract.columns.items()}, **AUDIT}
+
+
+def quarantine_schema(contract: Contract) -> dict[str, pl.DataType]:
+    """Silver's columns and the event as it came, so that nothing of a refused row is lost."""
+    return {**silver_schema(contract), "raw_payload": pl.String(), "first_seen_at": _UTC}
+
+
+def tombstone_schema(contract: Contract) -> dict[str, pl.DataType]:
+    """A key and the position of its delete; all keys null: a truncate of the table."""
+    keys = {name: contract.columns[name].type.stored for name in contract.key}
+    order = {name: pl.Int64() for name in ORDER}
+    return {
+        **keys,
+        **order,
+        "operation": pl.String(),
+        "source_timestamp": _UTC,
+        "recorded_at": _UTC,
+    }
+
+
+def stats_columns(contract: Contract) -> list[str]:
+    """Columns whose extremes may stand in the log: positions, and keys that are nobody's secret."""
+    hidden = contract.classified()
+    return [*(name for name in contract.key if name not in hidden), *ORDER]
+
+
+#: Issues that lie in the row's values themselves, so that judging it again must find them again.
+_OWN_ISSUES = f"^({UNDECODABLE}|{UNAVAILABLE}):"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Place:
+    """One of the tables of a state at the version that was read."""
+
+    table: str
+    snapshot: Snapshot
+
+    def find(self, keys: pl.DataFrame, on: Sequence[str], columns: Sequence[str]) -> pl.DataFrame:
+        """The rows of these keys: `on`, `columns`, `_file`, `_row`."""
+        return locate(self.snapshot, keys, on, columns)
+
+    def older_than(self, position: Sequence[int], on: Sequence[str]) -> pl.DataFrame:
+        """The rows older than a position: `on`, the order columns, `_file`, `_row`."""
+        return live_rows(self.snapshot, [*on, *ORDER], predicate=is_before(position)).collect()
+
+    def rows(self, columns: Sequence[str]) -> pl.DataFrame:
+        """All rows; for tables that stay small."""
+        return live_rows(self.snapshot, list(columns)).collect()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class State:
+    """The tables of one contract's state."""
+
+    silver: Place
+    quarantine: Place
+    tombstones: Place
+
+    def waiting(self, contract: Contract) -> pl.DataFrame:
+        """The quarantined rows as events with what they were refused for by their very values."""
+        rows = self.quarantine.rows(list(quarantine_schema(contract)))
+        issues = pl.col("quality_issues").list.filter(pl.element().str.contains(_OWN_ISSUES))
+        verdict = (
+            "data_quality_score",
+            "quality_checks_passed",
+            "quality_issues",
+            "processed_at",
+            "processing_version",
+        )
+        return rows.with_columns(issues.alias("_issues"), pl.lit(UPSERT).alias("_verb")).drop(
+            verdict
+        )
+
+    def truncates(self) -> pl.DataFrame:
+        """The truncates that the table has seen: the order columns and `source_timestamp`."""
+        is_truncate = pl.col("operation") == "TRUNCATE"
+        columns = [*ORDER, "operation", "source_timestamp"]
+        return (
+            live_rows(self.tombstones.snapshot, columns, predicate=is_truncate)
+            .select(*ORDER, "source_timestamp")
+            .collect()
+        )
+
+
+def open_state(lake: Lake, contract: Contract) -> State:
+    """The three tables, made where they are missing."""
+    stats = stats_columns(contract)
+    wanted = {
+        "silver": silver_schema(contract),
+        "quarantine": quarantine_schema(contract),
+        "tombstones": tombstone_schema(contract),
+    }
+    places = dict[str, Place]()
+    for layer, schema in wanted.items():
+        table = contract.sibling(layer)
+        lake.create(table, schema, stats_columns=stats, configuration=_DV)
+        places[layer] = Place(table=table, snapshot=read_snapshot(lake.path(table), lake.options))
+    return State(**places)
+
+
+def shaped(rows: pl.DataFrame, schema: Mapping[str, pl.DataType]) -> pl.DataFrame:
+    """Exactly the columns of a table, those that the rows lack as nulls; types are never changed."""
+    lacking = [
+        pl.lit(None, dtype).alias(name)
+        for name, dtype in schema.items()
+        if name not in rows.columns
+    ]
+    return rows.with_columns(lacking).select(schema.keys())
+
+
+def no_place() -> pl.DataFrame:
+    """The places of no rows."""
+    return pl.DataFrame(schema={"_file": pl.String(), "_row": pl.Int64()})

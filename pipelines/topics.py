@@ -1,0 +1,65 @@
+"""What a topic is to us: a declared table's changes, a connector's own topic, or nothing we know."""
+
+from __future__ import annotations
+
+import re
+from enum import Enum, auto
+
+from pipelines.contract import Catalog
+
+
+class TopicKind(Enum):
+    """The kinds; the names are bronze's `operation_type` for a connector's own topics."""
+
+    TABLE = auto()
+    TRANSACTION = auto()
+    HEARTBEAT = auto()
+    MESSAGE = auto()
+    FILE = auto()
+
+
+def kind_of(topic: str, catalog: Catalog) -> TopicKind:
+    """The kind of a topic; a declared one is a table, whatever its name.
+
+    Debezium's own topics are `<prefix>.transaction`, `<prefix>.message` and
+    `__debezium-heartbeat.<prefix>` (Postgres connector, "Topic names").
+    """
+    if topic in catalog.topics():
+        return TopicKind.TABLE
+    if topic.startswith("file:"):
+        return TopicKind.FILE
+    if topic.startswith("__debezium-heartbeat"):
+        return TopicKind.HEARTBEAT
+    prefix, _, last = topic.rpartition(".")
+    own = prefix and ("." not in prefix or prefix in prefixes(catalog))
+    return (
+        {"transaction": TopicKind.TRANSACTION, "message": TopicKind.MESSAGE}.get(
+            last, TopicKind.TABLE
+        )
+        if own
+        else TopicKind.TABLE
+    )
+
+
+def table_of(topic: str, catalog: Catalog) -> str | None:
+    """The bronze table of a topic; None for one that no contract declares."""
+    declared = catalog.topics().get(topic)
+    if declared is not None:
+        return declared.bronze
+    if kind_of(topic, catalog) in (TopicKind.TABLE, TopicKind.FILE):
+        return None
+    return "bronze.side." + re.sub(r"[^a-z0-9]+", "_", topic.lower()).strip("_")
+
+
+def prefixes(catalog: Catalog) -> set[str]:
+    """The connectors' topic prefixes, as far as the declared topics (`prefix.schema.table`) tell."""
+    return {topic.rsplit(".", 2)[0] for topic in catalog.topics()}
+
+
+def side_topics(catalog: Catalog) -> list[str]:
+    """The connectors' own topics beside the declared ones: read where the broker has them."""
+    return sorted(
+        name
+        for prefix in prefixes(catalog)
+        for name in (f"{prefix}.transaction", f"__debezium-heartbeat.{prefix}")
+    )

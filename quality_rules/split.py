@@ -1,0 +1,103 @@
+"""Rows split by rules: kept and quarantined, each with what it passed, what it broke, and a score."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+
+import polars as pl
+
+from quality_rules.rule import Rule, Severity
+
+#: What a broken rule takes from a row's score, as a share of the weights of all its rules: an error
+#: weighs four warnings, a warning two remarks. All kept: 1.00.
+WEIGHTS: Mapping[Severity, int] = {Severity.ERROR: 8, Severity.WARNING: 2, Severity.INFO: 1}
+
+SCORE = pl.Decimal(3, 2)
+VERDICT: Mapping[str, pl.DataType] = {
+    "data_quality_score": SCORE,
+    "quality_checks_passed": pl.List(pl.String()),
+    "quality_issues": pl.List(pl.String()),
+}
+
+#: More rules than bits in a mask, and the mask would wrap.
+_MOST_RULES = 63
+
+
+@dataclass(frozen=True, slots=True)
+class Split:
+    """`kept` and `quarantined` together are the rows that went in, each in one of them."""
+
+    kept: pl.DataFrame
+    quarantined: pl.DataFrame
+
+
+def split(rows: pl.DataFrame, rules: Sequence[Rule], parents: Mapping[str, pl.Series]) -> Split:
+    """The rows with their verdict; a row that breaks an error rule, or brings issues, is quarantined.
+
+    `rows` may have a column `_issues` of what was found wrong before (a value that could not be
+    decoded): such issues count as errors and stand first. `parents` holds for each REFERENCE rule,
+    by its name, the values it finds. Cost: one pass over the rows; lists are built once for each
+    combination of broken rules, of which there are few.
+    """
+    active = [rule for rule in rules if rule.active and rule.on_rows]
+    if len(active) > _MOST_RULES:
+        raise ValueError(
+            f"{len(active)} rules on the rows of {active[0].table}; at most {_MOST_RULES} are judged at once"
+        )
+    types = dict(rows.schema)
+    broken = [
+        (~rule.valid(types, parents)).fill_null(value=False).cast(pl.UInt64) * (1 << bit)
+        for bit, rule in enumerate(active)
+    ]
+    mask = pl.sum_horizontal(broken) if broken else pl.lit(0, pl.UInt64)
+    judged = rows.with_columns(mask.cast(pl.UInt64).alias("_mask"))
+    verdicts = _verdicts(judged["_mask"].unique(), active)
+    judged = _with_prior_issues(
+        judged.join(verdicts, on="_mask", how="left", maintain_order="left").drop("_mask")
+    )
+    refused = judged["_refused"]
+    judged = judged.drop("_refused")
+    return Split(kept=judged.filter(~refused), quarantined=judged.filter(refused))
+
+
+def _verdicts(masks: pl.Series, rules: Sequence[Rule]) -> pl.DataFrame:
+    """The verdict of each combination of broken rules, errors first."""
+    ordered = sorted(enumerate(rules), key=lambda pair: (-WEIGHTS[pair[1].severity], pair[0]))
+    most = sum(WEIGHTS[rule.severity] for rule in rules)
+    rows = list[tuple[object, ...]]()
+    for mask in masks:
+        broken = [rule for bit, rule in ordered if mask >> bit & 1]
+        passed = [rule.name for bit, rule in enumerate(rules) if not mask >> bit & 1]
+        lost = sum(WEIGHTS[rule.severity] for rule in broken)
+        score = Decimal(100 * (most - lost) // most if most else 100) / 100
+        rows.append(
+            (
+                mask,
+                score,
+                passed,
+                [rule.name for rule in broken],
+                any(rule.severity is Severity.ERROR for rule in broken),
+            )
+        )
+    return pl.DataFrame(
+        rows, schema={"_mask": pl.UInt64(), **VERDICT, "_refused": pl.Boolean()}, orient="row"
+    )
+
+
+def _with_prior_issues(judged: pl.DataFrame) -> pl.DataFrame:
+    if "_issues" not in judged.columns:
+        return judged
+    prior = pl.col("_issues").list.len() > 0
+    return judged.with_columns(
+        pl.when(prior)
+        .then(pl.lit(Decimal("0.00"), SCORE))
+        .otherwise("data_quality_score")
+        .alias("data_quality_score"),
+        pl.when(prior)
+        .then(pl.concat_list("_issues", "quality_issues"))
+        .otherwise("quality_issues")
+        .alias("quality_issues"),
+        (pl.col("_refused") | prior).alias("_refused"),
+    )
