@@ -25,6 +25,8 @@ from pipelines.topics import TopicKind, kind_of, table_of
 
 SCHEMAS = "system.main.schemas"
 DEAD_LETTERS = "system.main.dead_letters"
+#: Events in bronze that no row can be told from: kept apart, since dead letters and bronze are disjoint.
+UNKEYED_EVENTS = "system.main.unkeyed_events"
 
 _UTC = pl.Datetime("us", "UTC")
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -127,6 +129,20 @@ class Bronze:
         empty = {topic for topic, _ in batch.next_offsets} - set(by_topic)
         parts += [self._land_topic(topic, batch.frame.clear(), batch) for topic in sorted(empty)]
         return sum(parts, Landed())
+
+    def land_again(self, batch: RecordBatch, letter_ids: pl.Series) -> pl.DataFrame:
+        """Lands dead letters under their own identities: the `letter_id` of each that is in bronze now."""
+        self._keep_blocks(batch)
+        landed = [pl.DataFrame(schema={"letter_id": pl.String})]
+        frame = batch.frame.with_columns(letter_ids.alias("event_id"))
+        for (topic,), records in frame.partition_by("topic", as_dict=True).items():
+            target = self._target(str(topic))
+            if target is not None:
+                described = _describe(records, kind_of(str(topic), self.catalog))
+                good = described.filter(pl.col("reason").is_null())
+                self._write_rows(str(topic), target, good, batch)
+                landed.append(good.select(letter_id="event_id"))
+        return pl.concat(landed)
 
     def _target(self, topic: str) -> str | None:
         return table_of(topic, self.catalog)
@@ -340,18 +356,18 @@ def _letters(bad: pl.DataFrame) -> pl.DataFrame:
     ).select(pl.col(name).cast(dtype) for name, dtype in LETTERS.items())
 
 
-def keep_letters(lake: Lake, rows: pl.DataFrame, *, stage: str) -> int:
-    """Bronze rows that a later stage cannot use, with their `reason`, as dead letters; each once."""
+def keep_unkeyed(lake: Lake, rows: pl.DataFrame, now: datetime) -> int:
+    """Bronze rows whose key cannot be read, with their `reason`; each once."""
     if not len(rows):
         return 0
-    handle = lake.create(DEAD_LETTERS, LETTERS)
-    known = lake.scan_handle(handle).filter(pl.col("stage") == stage).select("letter_id").collect()
+    handle = lake.create(UNKEYED_EVENTS, LETTERS)
+    known = lake.scan_handle(handle).select("letter_id").collect()
     fresh = rows.rename({"event_id": "letter_id"}).join(known, on="letter_id", how="anti")
     shaped = fresh.with_columns(
         pl.col("key").cast(pl.Binary),
         pl.col("raw_payload").cast(pl.Binary).alias("value"),
-        pl.lit(stage).alias("stage"),
-        pl.lit(datetime.now(UTC)).alias("recorded_at"),
+        pl.lit("decode").alias("stage"),
+        pl.lit(now).alias("recorded_at"),
     ).select(pl.col(name).cast(dtype) for name, dtype in LETTERS.items())
     if len(shaped):
         lake.write(handle, shaped, mode="append")

@@ -2,11 +2,11 @@
 
 One chunk of events is applied in these steps, and each may be repeated:
 
-1. decode; what has no readable key becomes a dead letter
+1. decode; what has no readable key is set aside
 2. fill unchanged values from the batch, then from what is stored
 3. per key, let the newest of the events, silver, quarantine and tombstones win
 4. judge the winners by the rules: kept or quarantined
-5. write: dead letters, tombstones, quarantine, history, then silver with the bronze version it has
+5. write: tombstones, quarantine, history, then silver with the bronze version it has
    reached (the commit point), then take from quarantine what silver or a delete has replaced
 """
 
@@ -19,7 +19,7 @@ from datetime import datetime
 
 import polars as pl
 
-from pipelines.bronze import keep_letters, schema_blocks
+from pipelines.bronze import keep_unkeyed, schema_blocks
 from pipelines.change.decode import DELETE, UPSERT, Events, decode_events
 from pipelines.change.position import ORDER, is_after, is_newer
 from pipelines.change.reduce import fill_unchanged, newest, split_truncates
@@ -55,7 +55,7 @@ class Applied:
     quarantined: int = 0
     released: int = 0
     late: int = 0
-    letters: int = 0
+    unkeyed: int = 0
     version: int | None = None
     bronze_version: int | None = None
     position: tuple[int, ...] | None = None
@@ -63,7 +63,7 @@ class Applied:
 
     def after(self, other: Applied) -> Applied:
         """This and then the other."""
-        counts = ("events", "kept", "deleted", "quarantined", "released", "late", "letters")
+        counts = ("events", "kept", "deleted", "quarantined", "released", "late", "unkeyed")
         sums = {name: getattr(self, name) + getattr(other, name) for name in counts}
         position = max(filter(None, (self.position, other.position)), default=None)
         return replace(other, **sums, position=position)
@@ -145,13 +145,13 @@ class _Work:
             self.lake, set(chunk.rows["schema_fingerprint"].drop_nulls().unique())
         )
         events = decode_events(chunk.rows, self.contract, blocks)
-        letters = keep_letters(self.lake, events.unkeyed, stage="decode")
+        unkeyed = keep_unkeyed(self.lake, events.unkeyed, self.now)
         rows, truncates = split_truncates(events.frame)
         waiting = state.waiting(self.contract)
         rows = self._fill(rows, waiting, events, state)
         decision = self._decide(rows, waiting, truncates, state)
         self._write(state, decision, rows, truncates, chunk.version)
-        return replace(decision.report, letters=letters)
+        return replace(decision.report, unkeyed=unkeyed)
 
     # ---- FILL ---- #
 

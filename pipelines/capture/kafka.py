@@ -136,7 +136,7 @@ class KafkaSource:
     def _start(self, consumer: Consumer, partitions: Sequence[Partition]) -> None:
         if not self._follow:
             begin = self._place(partitions)
-            consumer.assign(
+            consumer.incremental_assign(
                 plain({each: at for each, at in begin.items() if not self._progress.done(each)})
             )
         elif self.topics:
@@ -230,7 +230,9 @@ class KafkaSource:
         )
         self.notices += losses
         self._progress.jumped(partition, begin[partition])
-        self._connection.consumer.seek(TopicPartition(*partition, begin[partition]))
+        # A partition in this state cannot seek; assigned anew it starts where we say.
+        self._connection.consumer.incremental_unassign([TopicPartition(*partition)])
+        self._connection.consumer.incremental_assign(plain(begin))
 
     def _is_one_incarnation(self) -> bool:
         """Whether all that was read is of the topics we know; asked after reading, so the answer holds.

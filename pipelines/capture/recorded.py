@@ -9,13 +9,10 @@ from __future__ import annotations
 import gzip
 import hashlib
 import zlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import BinaryIO, ClassVar, Self, cast
-
-import orjson
-import polars as pl
 
 from pipelines.capture.batch import POLL_BYTES, BatchBuilder, BatchLimits
 from pipelines.capture.line import Line, LineError, parse_line
@@ -24,13 +21,10 @@ from pipelines.capture.records import (
     Columns,
     HeaderTexts,
     Notice,
-    NoticeKind,
     Origin,
     Partition,
     RecordBatch,
-    json_bytes,
 )
-from pipelines.capture.source import Seek
 from pipelines.errors import MedallionError
 
 #: Stands for the cluster of everything read from files, so that their positions are a world of their own.
@@ -54,21 +48,17 @@ class RecordedSource:
     """Batches from a `.jsonl` or `.jsonl.gz` file; a context manager to be iterated once.
 
     A line that is no record comes out too: as a record of topic "file:NAME", partition 0, with its
-    line number (from 1) as offset, its bytes as value and a `reason`. So does a record whose offset
-    is not above the one before it in its partition, since positions could not tell it from one that
-    was read already.
+    line number (from 1) as offset, its bytes as value and a `reason`. Records may stand in any order
+    and be spread over files: every line comes out each time, and landing leaves out what is there.
     """
 
-    def __init__(self, path: str | Path, seek: Seek, *, limits: BatchLimits | None = None) -> None:
+    def __init__(self, path: str | Path, *, limits: BatchLimits | None = None) -> None:
         self.path = Path(path)
         self.origin = Origin(cluster=RECORDED)
         self.notices: list[Notice] = []
-        self._seek = seek
         self._builder = BatchBuilder(limits or BatchLimits())
         self._progress = Progress()
         self._headers = HeaderTexts()
-        self._starts: dict[Partition, int] = {}
-        self._skipped: dict[Partition, int] = {}
         self._line = 0
         self._good = 0
         self._broken: Exception | None = None
@@ -111,9 +101,8 @@ class RecordedSource:
         more = True
         while more and not self._stopping:
             more = self._read_some()
-            if self._progress.moved and (self._builder.full or not more or self._stopping):
+            if self._builder.rows and (self._builder.full or not more or self._stopping):
                 yield self._hand_out()
-        self._tell_skipped()
         if self._broken is not None:
             raise RecordingError(
                 f"{self.path}: breaks off or is damaged after line {self._line}: {self._broken}",
@@ -169,38 +158,22 @@ class RecordedSource:
         try:
             line = parse_line(text)
             self._good += 1
-            partition = Partition(line.topic, line.partition)
-            if not self._is_new(partition, line.offset):
-                return []
         except LineError as error:
-            partition = Partition(f"{FILE_TOPIC}{self.path.name}", 0)
-            line = Line(*partition, self._line, value=text, reason=str(error))
-            if not self._is_new(partition, self._line):
-                return []
+            topic = f"{FILE_TOPIC}{self.path.name}"
+            line = Line(topic, 0, self._line, value=text, reason=str(error))
+            self._name_file(topic)
+        partition = Partition(line.topic, line.partition)
+        if self._progress.position(partition) is None:
+            self._progress.begin(partition, line.offset)
         self._progress.passed(partition, line.offset + 1)
         return [line]
 
-    def _is_new(self, partition: Partition, offset: int) -> bool:
-        """Whether the lake has not got it; LineError when the file itself goes back."""
-        if partition not in self._starts:
-            self._start(partition, offset)
-        if offset < self._starts[partition]:
-            self._skipped[partition] = self._skipped.get(partition, 0) + 1
-            return False
-        if not self._progress.wants(partition, offset):
-            before = (self._progress.position(partition) or 0) - 1
-            raise LineError(f"offset {offset} of {partition} comes after offset {before}")
-        return True
-
-    def _start(self, partition: Partition, offset: int) -> None:
-        if partition.topic.startswith(FILE_TOPIC):
-            # Another file of the same name is another topic: its bad lines are not these.
+    def _name_file(self, topic: str) -> None:
+        """Another file of the same name is another topic: its bad lines are not these."""
+        if topic not in self.origin.topic_ids:
             with self.path.open("rb") as raw:
                 digest = hashlib.file_digest(raw, "sha256").hexdigest()[:32]
-            self.origin = Origin(cluster=RECORDED, topic_ids={partition.topic: digest})
-        position = self._seek(self.origin, [partition]).get(partition)
-        self._starts[partition] = offset if position is None else position
-        self._progress.begin(partition, self._starts[partition])
+            self.origin = Origin(cluster=RECORDED, topic_ids={topic: digest})
 
     def _add(self, lines: Sequence[Line]) -> None:
         if not lines:
@@ -219,83 +192,12 @@ class RecordedSource:
 
     def _hand_out(self) -> RecordBatch:
         frame, schemas, counts = self._builder.take()
-        began, nexts, gaps = self._progress.turn(counts)
-        # Line numbers of good lines are no gaps.
-        gaps = [gap for gap in gaps if not gap.topic.startswith(FILE_TOPIC)]
-        self.notices += gaps
+        # Offsets that a file leaves out say nothing: it may hold any part of a topic, in any order.
+        began, nexts, _ = self._progress.turn(counts)
         return RecordBatch(
             frame=frame,
             start_offsets=began,
             next_offsets=nexts,
             origin=self.origin,
             schemas=schemas,
-            notices=tuple(gaps),
-        )
-
-    def _tell_skipped(self) -> None:
-        self.notices += [
-            Notice(
-                kind=NoticeKind.SKIPPED,
-                topic=partition.topic,
-                partition=partition.partition,
-                count=count,
-                detail=f"{count} records before offset {self._starts[partition]}, which the lake has reached, were left out",
-            )
-            for partition, count in self._skipped.items()
-        ]
-
-
-def write_recorded(path: str | Path, batches: Iterable[RecordBatch]) -> int:
-    """Writes batches as a recorded file, gzip where the name ends so; how many records there are.
-
-    The file appears under its name only when it is whole.
-
-    Raises:
-        RecordingError: when it cannot be written.
-    """
-    target = Path(path)
-    partial = target.with_name(f"{target.name}.partial")
-    count = 0
-    try:
-        with gzip.open(partial, "wb") if target.suffix == ".gz" else partial.open("wb") as out:
-            for batch in batches:
-                out.writelines(_lines(batch.originals()))
-                count += len(batch)
-        partial.replace(target)
-    except OSError as error:
-        partial.unlink(missing_ok=True)
-        raise RecordingError(f"{target}: cannot be written: {error.strerror or error}") from error
-    return count
-
-
-def _lines(records: pl.DataFrame) -> Iterator[bytes]:
-    names = [
-        "topic",
-        "kafka_partition",
-        "kafka_offset",
-        "kafka_timestamp",
-        "timestamp_type",
-        "headers",
-        "key",
-        "value",
-        "reason",
-    ]
-    for topic, partition, offset, time, kind, headers, key, value, reason in zip(
-        *records.select(names), strict=True
-    ):
-        if reason is not None:  # a line that was no record stays the line it was
-            yield value + b"\n"
-            continue
-        yield orjson.dumps(
-            {
-                "topic": topic,
-                "partition": partition,
-                "offset": offset,
-                "timestamp": time,
-                "ts_type": kind,
-                "headers": orjson.Fragment(headers),
-                "key": json_bytes(key),
-                "value": json_bytes(value),
-            },
-            option=orjson.OPT_APPEND_NEWLINE,
         )

@@ -46,7 +46,6 @@ class NoticeKind(StrEnum):
     RECREATED_TOPIC = "recreated topic"
     LOST = "lost"
     GAP = "gap"
-    SKIPPED = "skipped"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

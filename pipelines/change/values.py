@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from decimal import Context, Decimal, Inexact, InvalidOperation, localcontext
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -154,7 +155,7 @@ def _unscaled_decimals(raw: pl.Series, kind: DataType, scale: int) -> pl.Series:
     return easy.scatter(hard, _text_decimals(_decimal_text(raw.gather(hard), scale), kind))
 
 
-def _from_bytes(numbers: pl.Series, scale: int) -> pa.Decimal128Array:
+def _from_bytes(numbers: pl.Series, scale: int) -> Any:
     """Decimal(38, scale) of up to 16 big-endian bytes each, in bulk: bytes are laid out reversed.
 
     Arrow holds a decimal as 16 little-endian bytes; shorter ones are filled with their sign.
