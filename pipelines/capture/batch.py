@@ -37,7 +37,8 @@ class BatchBuilder:
         self._cutter = BlockCutter()
         self._frames: list[pl.DataFrame] = []
         self._schemas: dict[str, bytes] = {}
-        self._bytes_per_record = 1_000.0
+        # Until the first records tell: a guess on the safe side.
+        self._bytes_per_record = 256.0 * 1024
         self.rows = 0
         self.held_bytes = 0
 
