@@ -48,13 +48,25 @@ def parent_values(
     return found
 
 
-def judge_table(lake: Lake, contract: Contract, table: str | None = None) -> list[RuleResult]:
-    """Each active rule counted over the whole of a table as it is now."""
+def judge_table(lake: Lake, contract: Contract) -> list[RuleResult]:
+    """Each active rule counted over the whole of a table as it is now, its quarantined rows included."""
     rules = rules_of(contract)
-    rows = lake.scan(table or contract.table)
     return judge(
-        rows, rules, contract.key, table_parents(lake, rules), hidden=contract.classified()
+        judged_rows(lake, contract),
+        rules,
+        contract.key,
+        table_parents(lake, rules),
+        hidden=contract.classified(),
     )
+
+
+def judged_rows(lake: Lake, contract: Contract) -> pl.LazyFrame:
+    """The rows that a contract's rules speak of: those kept, and those waiting in quarantine."""
+    columns, waiting = list(contract.columns), contract.sibling("quarantine")
+    kept = lake.scan(contract.table).select(columns)
+    if contract.layer != "silver" or lake.version(waiting) is None:
+        return kept
+    return pl.concat([kept, lake.scan(waiting).select(columns)])
 
 
 def table_parents(lake: Lake, rules: Sequence[Rule]) -> dict[str, pl.Series]:

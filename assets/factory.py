@@ -1,0 +1,243 @@
+"""Assets made from contracts: one a table, with a check a rule."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+import dagster as dg
+
+from assets.describe import (
+    check_result,
+    definition_metadata,
+    kinds,
+    owners,
+    run_metadata,
+    source_key,
+)
+from assets.keys import key_of, table_of
+from lineage.graph import TableLineage
+from pipelines.contract import Catalog, Contract
+from pipelines.contract.rules import rules_of
+from pipelines.gold import Built, build, inputs_of
+from pipelines.ingest import capture_kafka, open_lake
+from pipelines.plan import parents_of
+from pipelines.provenance import LINEAGE, keep_lineage, source_of
+from pipelines.quality import judge_table, judged_rows, keep_results, keep_rules, table_parents
+from pipelines.settings import load_settings
+from pipelines.silver import Applied, apply
+from pipelines.status import count
+from pipelines.storage import Lake
+
+#: The check by which Great Expectations speaks of a whole table.
+GX_CHECK = "great_expectations"
+
+
+def source_assets(catalog: Catalog) -> list[dg.AssetSpec]:
+    """The source tables, so that the graph begins at the database."""
+    return [
+        dg.AssetSpec(
+            source_key(source_of(contract)),
+            group_name=contract.domain,
+            description=f"The source table behind {contract.table}.",
+            kinds={"postgres"}
+            if contract.source and contract.source.connector == "postgres"
+            else set(),
+        )
+        for contract in catalog.layer("silver")
+    ]
+
+
+def bronze_assets(catalog: Catalog) -> dg.AssetsDefinition:
+    """All bronze tables, read by one consumer; a run may ask for some of them."""
+    by_bronze = {contract.bronze: contract for contract in catalog.layer("silver")}
+    specs = [_bronze_spec(bronze, contract) for bronze, contract in by_bronze.items()]
+
+    @dg.multi_asset(name="capture", specs=specs, can_subset=True)
+    def capture(context: dg.AssetExecutionContext) -> Iterator[dg.MaterializeResult[Any]]:
+        settings = load_settings()
+        wanted = [by_bronze[table_of(key)] for key in context.selected_asset_keys]
+        topics = [contract.source.topic for contract in wanted if contract.source]
+        done = capture_kafka(settings, catalog, topics=topics)
+        for notice in done.notices:
+            context.log.warning(str(notice))
+        lake = open_lake(settings)
+        for contract in wanted:
+            topic = contract.source.topic if contract.source else ""
+            reached = {
+                str(part.partition): offset
+                for part, offset in done.next_offsets.items()
+                if part.topic == topic
+            }
+            yield dg.MaterializeResult(
+                asset_key=key_of(contract.bronze),
+                metadata={
+                    "dagster/row_count": count(lake, contract.bronze) or 0,
+                    "version": lake.version(contract.bronze) or 0,
+                    "next_offsets": dg.MetadataValue.json(reached),
+                    "seconds": done.seconds,
+                },
+            )
+
+    return capture
+
+
+def _bronze_spec(bronze: str, contract: Contract) -> dg.AssetSpec:
+    topic = contract.source.topic if contract.source else ""
+    return dg.AssetSpec(
+        key_of(bronze),
+        deps=[source_key(source_of(contract))],
+        group_name=contract.domain,
+        description=f"Every record of topic {topic}, as it came.",
+        kinds=kinds("bronze"),
+        owners=owners(contract),
+        metadata={"dagster/table_name": bronze, "topic": topic},
+    )
+
+
+def silver_asset(
+    catalog: Catalog, contract: Contract, lineage: TableLineage
+) -> dg.AssetsDefinition:
+    """A silver table with its history and quarantine."""
+    deps = [key_of(contract.bronze), *(key_of(parent) for parent in parents_of(contract))]
+
+    @_asset(contract, deps, lineage)
+    def made(context: dg.AssetExecutionContext) -> dg.MaterializeResult[Any]:
+        lake, now = open_lake(load_settings()), datetime.now(UTC)
+        report = apply(lake, catalog, contract.table, now=now)
+        waiting = count(lake, contract.sibling("quarantine")) or 0
+        context.log.info(
+            "%d events: %d kept, %d deleted, %d quarantined",
+            report.events,
+            report.kept,
+            report.deleted,
+            report.quarantined,
+        )
+        return _result(context, lake, contract, lineage, report, now, quarantine_rows=waiting)
+
+    return made
+
+
+def gold_asset(catalog: Catalog, contract: Contract, lineage: TableLineage) -> dg.AssetsDefinition:
+    """A gold table."""
+    deps = sorted({key_of(name) for name in inputs_of(contract)})
+
+    @_asset(contract, deps, lineage)
+    def made(context: dg.AssetExecutionContext) -> dg.MaterializeResult[Any]:
+        lake, now = open_lake(load_settings()), datetime.now(UTC)
+        report = build(lake, catalog, contract.table, batch_id=context.run_id, now=now)
+        context.log.info(
+            "%d rows, %s", report.rows, "a new version" if report.changed else "as they were"
+        )
+        return _result(context, lake, contract, lineage, report, now)
+
+    return made
+
+
+def lineage_asset(catalog: Catalog) -> dg.AssetsDefinition:
+    """The `data_lineage` table."""
+
+    @dg.asset(
+        key=key_of(LINEAGE),
+        group_name="system",
+        kinds={"deltalake"},
+        description="What feeds what: every table and column, with its transformation and dependency level.",
+    )
+    def data_lineage() -> dg.MaterializeResult[Any]:
+        rows = keep_lineage(open_lake(load_settings()), catalog, datetime.now(UTC))
+        return dg.MaterializeResult(
+            metadata={"dagster/row_count": rows, "dagster/table_name": LINEAGE}
+        )
+
+    return data_lineage
+
+
+def _asset(contract: Contract, deps: Sequence[dg.AssetKey], lineage: TableLineage) -> Any:
+    key = key_of(contract.table)
+    names = [rule.name for rule in rules_of(contract) if rule.active]
+    descriptions = {
+        rule.name: rule.description or f"{rule.kind} on {', '.join(rule.columns) or 'the row'}"
+        for rule in rules_of(contract)
+    }
+    checks = [dg.AssetCheckSpec(name, asset=key, description=descriptions[name]) for name in names]
+    checks.append(
+        dg.AssetCheckSpec(
+            GX_CHECK,
+            asset=key,
+            description="The contract as a Great Expectations suite, over the whole table.",
+        )
+    )
+    return dg.asset(
+        key=key,
+        deps=list(deps),
+        group_name=contract.domain,
+        description=contract.description,
+        kinds=kinds(contract.layer),
+        owners=owners(contract),
+        tags=dict.fromkeys(contract.tags, ""),
+        metadata=definition_metadata(contract, lineage),
+        code_version=contract.version,
+        check_specs=checks,
+        freshness_policy=dg.FreshnessPolicy.time_window(fail_window=contract.freshness)
+        if contract.freshness
+        else None,
+    )
+
+
+def _result(
+    context: dg.AssetExecutionContext,
+    lake: Lake,
+    contract: Contract,
+    lineage: TableLineage,
+    report: Applied | Built,
+    now: datetime,
+    **extra: Any,
+) -> dg.MaterializeResult[Any]:
+    """The materialisation with every rule's result, which is kept as data too."""
+    if lake.version(contract.table) is None:
+        raise dg.Failure(
+            f"{contract.table} has no input yet: nothing was captured from {contract.bronze}"
+        )
+    key = key_of(contract.table)
+    results = judge_table(lake, contract)
+    keep_rules(lake, rules_of(contract), now)
+    keep_results(lake, results, now, context.run_id)
+    rows = count(lake, contract.table) or 0
+    return dg.MaterializeResult(
+        asset_key=key,
+        metadata=run_metadata(report, rows, lineage, extra),
+        check_results=[
+            *(check_result(result, key) for result in results),
+            _expectations(lake, contract, key),
+        ],
+    )
+
+
+def _expectations(lake: Lake, contract: Contract, key: dg.AssetKey) -> dg.AssetCheckResult:
+    """What Great Expectations says of the table; imported here, since that takes five seconds."""
+    from quality_rules.expectations import validate
+
+    rules = rules_of(contract)
+    report = validate(
+        judged_rows(lake, contract),
+        rules,
+        table_parents(lake, rules),
+        table=contract.table,
+        key=contract.key,
+        hidden=contract.classified(),
+    )
+    return dg.AssetCheckResult(
+        asset_key=key,
+        check_name=GX_CHECK,
+        passed=report.success,
+        severity=dg.AssetCheckSeverity.WARN,
+        metadata={
+            "expectations": len(report.results),
+            "failed": ", ".join(
+                sorted(result.rule for result in report.results if not result.success)
+            )
+            or "none",
+            "result": dg.MetadataValue.json(report.raw.to_json_dict()),
+        },
+    )

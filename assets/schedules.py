@@ -1,0 +1,70 @@
+"""When things run: every night, and when topics have news."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import dagster as dg
+
+from pipelines.contract import Catalog
+from pipelines.errors import MedallionError
+from pipelines.ingest import open_lake
+from pipelines.settings import load_settings
+from pipelines.status import lags_of
+
+everything = dg.define_asset_job(
+    "everything",
+    selection=dg.AssetSelection.all(),
+    description="Capture, apply and build all tables.",
+)
+
+nightly = dg.ScheduleDefinition(
+    name="nightly",
+    job=everything,
+    cron_schedule="0 2 * * *",
+    execution_timezone="UTC",
+    description="All tables, at two in the night (UTC).",
+)
+
+
+def news_sensor(catalog: Catalog) -> dg.SensorDefinition:
+    """Asks the broker every half minute whether a declared topic holds records that bronze does not."""
+
+    @dg.sensor(
+        name="news",
+        job=everything,
+        minimum_interval_seconds=30,
+        description="Starts a run when topics have news.",
+    )
+    def news(context: dg.SensorEvaluationContext) -> Iterator[Any]:
+        settings = load_settings()
+        if not settings.bootstrap:
+            yield dg.SkipReason("no broker is named; set MEDALLION_BOOTSTRAP")
+            return
+        try:
+            lags = {
+                topic: lag
+                for topic, lag in lags_of(settings, open_lake(settings), catalog).items()
+                if lag > 0
+            }
+        except MedallionError as error:
+            yield dg.SkipReason(str(error))
+            return
+        if not lags:
+            yield dg.SkipReason("bronze holds everything the topics have")
+            return
+        mark = json.dumps(lags, sort_keys=True)
+        # The same lag seen twice is the same news: a run for it is under way, or has failed and said so.
+        if mark == context.cursor:
+            yield dg.SkipReason(f"a run was started for these {sum(lags.values())} records")
+            return
+        context.update_cursor(mark)
+        yield dg.RunRequest(
+            run_key=hashlib.sha256(f"{mark}{context.last_completion_time}".encode()).hexdigest(),
+            tags={"records": str(sum(lags.values()))},
+        )
+
+    return news

@@ -1,0 +1,110 @@
+"""What feeds what, from the same contracts and SQL that run: each table's lineage, and all of it as data."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from datetime import datetime
+
+from lineage.errors import LineageError
+from lineage.graph import LineageGraph, TableLineage
+from lineage.layers import capture_lineage, silver_lineage, sql_lineage
+from lineage.records import SCHEMA, lineage_rows
+from pipelines.bronze import BRONZE
+from pipelines.contract import Catalog, Contract
+from pipelines.errors import ContractError
+from pipelines.gold import order_of
+from pipelines.history import history_schema
+from pipelines.state import quarantine_schema, silver_schema
+from pipelines.storage import Lake
+
+LINEAGE = "system.main.data_lineage"
+
+#: Columns of silver that come from bronze's own columns.
+_CARRIED = {
+    "source_bronze_id": "event_id",
+    "source_timestamp": "event_timestamp",
+    "source_epoch": "source_epoch",
+    "source_commit": "source_commit",
+    "source_event": "source_event",
+    "source_offset": "kafka_offset",
+}
+
+
+def source_of(contract: Contract) -> str:
+    """The source table behind a silver table, as `postgres:shop.public.orders`."""
+    source = contract.source
+    return f"{source.connector}:{source.topic}" if source else ""
+
+
+def lineage_of(catalog: Catalog) -> dict[str, TableLineage]:
+    """The lineage of every table, by its name.
+
+    Raises:
+        ContractError: when a gold table's SQL names what is not there, with file, line and column.
+    """
+    found = dict[str, TableLineage]()
+    for contract in catalog.layer("silver"):
+        for entry in _silver_tables(contract):
+            found[entry.table] = entry
+    schema = columns_of(catalog)
+    for table in order_of(catalog):
+        found[table] = _gold_table(catalog[table], schema)
+    return found
+
+
+def columns_of(catalog: Catalog) -> dict[str, Mapping[str, str]]:
+    """The columns of every table that SQL may read."""
+    known = dict[str, Mapping[str, str]]()
+    for contract in catalog.layer("silver"):
+        for table, schema in (
+            (contract.table, silver_schema(contract)),
+            (contract.sibling("history"), history_schema(contract)),
+            (contract.sibling("quarantine"), quarantine_schema(contract)),
+            (contract.bronze, BRONZE),
+        ):
+            known[table] = {name: str(dtype) for name, dtype in schema.items()}
+    for contract in catalog.layer("gold"):
+        known[contract.table] = {
+            name: str(column.type) for name, column in contract.columns.items()
+        }
+    return known
+
+
+def keep_lineage(lake: Lake, catalog: Catalog, now: datetime) -> int:
+    """The lineage as rows of `data_lineage`; written when it differs from what is there. Its rows."""
+    rows = lineage_rows(LineageGraph.of(list(lineage_of(catalog).values())), now)
+    handle = lake.create(LINEAGE, SCHEMA)
+    compared = [name for name in rows.columns if name != "created_at"]
+    old = lake.scan_handle(handle).select(compared).collect()
+    if not old.sort("lineage_id").equals(rows.select(compared).sort("lineage_id")):
+        lake.write(handle, rows, mode="overwrite")
+    return len(rows)
+
+
+def _silver_tables(contract: Contract) -> list[TableLineage]:
+    fields = {name: contract.field_of(name) for name in contract.columns}
+    source = contract.source
+    captured = capture_lineage(
+        source_of(contract), source.topic if source else "", contract.bronze, list(fields.values())
+    )
+    silver = silver_lineage(contract.bronze, contract.table, fields, carried=_CARRIED)
+    if not contract.history:
+        return [captured, silver]
+    history = silver_lineage(
+        contract.bronze,
+        contract.sibling("history"),
+        fields,
+        carried={**_CARRIED, "valid_from": "event_timestamp"},
+        kind="HISTORY",
+    )
+    return [captured, silver, history]
+
+
+def _gold_table(contract: Contract, schema: Mapping[str, Mapping[str, str]]) -> TableLineage:
+    try:
+        traced = sql_lineage(contract.table, contract.sql or "", schema)
+    except LineageError as error:
+        raise ContractError(f"{contract.path.with_suffix('.sql')}: {error}") from error
+    made = [name for name in contract.columns if name not in traced.columns]
+    return replace(traced, columns={**traced.columns, **dict.fromkeys(made, ())})
