@@ -30,13 +30,17 @@ _DEFAULTS: Mapping[str, Any] = {
     "client.id": "medallion",
     "isolation.level": "read_committed",
     "check.crcs": True,
-    "queued.max.messages.kbytes": 64 * 1024,
+    "queued.max.messages.kbytes": 32 * 1024,
     # The default lets a reader that emptied its queue wait a whole second for the next fetch.
     "fetch.queue.backoff.ms": 20,
     # A topic made while we follow is read from after this long, not after five minutes.
     "topic.metadata.refresh.interval.ms": 10_000,
     "partition.assignment.strategy": "cooperative-sticky",
 }
+
+# A fetch is unpacked at once, and lz4 makes ten bytes of one: the default of 50 MB of packed records
+# would be half a gigabyte of a topic with many partitions.
+_FETCH_BYTES = 8_000_000
 
 # `Settings` refuses these from a user: exactly-once rests on them.
 _FIXED: Mapping[str, Any] = {
@@ -53,8 +57,11 @@ def consumer_options(settings: Settings, group: str) -> dict[str, Any]:
     Raises:
         SettingsError: when no broker is named.
     """
+    largest = settings.kafka.get("message.max.bytes", "")
     return {
         **_DEFAULTS,
+        # librdkafka wants room for the largest record in a fetch.
+        "fetch.max.bytes": max(_FETCH_BYTES, int(largest) if largest.isdecimal() else 0),
         **settings.kafka,
         **_FIXED,
         "bootstrap.servers": settings.brokers,
