@@ -1,7 +1,5 @@
 """When things run: every night, and when topics have news."""
 
-from __future__ import annotations
-
 import hashlib
 import json
 from collections.abc import Iterator
