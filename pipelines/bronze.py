@@ -293,8 +293,8 @@ def _app_versions(batch: RecordBatch, topic: str) -> dict[str, int]:
 def _describe(records: pl.DataFrame, kind: TopicKind) -> pl.DataFrame:
     """The records with their description and text columns; `reason` where one cannot be an event."""
     records = records.rename({"value_schema": "schema_fingerprint"})
-    value = records["value"].cast(pl.String, strict=False)
-    key = records["key"].cast(pl.String, strict=False)
+    value = _texts(records["value"])
+    key = _texts(records["key"])
     garbled = (records["value"].is_not_null() & value.is_null()) | (
         records["key"].is_not_null() & key.is_null()
     )
@@ -315,6 +315,21 @@ def _describe(records: pl.DataFrame, kind: TopicKind) -> pl.DataFrame:
     return pl.concat(
         [own, described, pl.DataFrame({"raw_payload": value, "key": key})], how="horizontal"
     )
+
+
+def _texts(column: pl.Series) -> pl.Series:
+    """Bytes as text; null where they are no UTF-8, which Polars can only refuse as a whole."""
+    try:
+        return column.cast(pl.String)
+    except pl.exceptions.ComputeError:
+        return pl.Series(column.name, [_text(data) for data in column.to_list()], dtype=pl.String)
+
+
+def _text(data: bytes | None) -> str | None:
+    try:
+        return None if data is None else data.decode()
+    except UnicodeDecodeError:
+        return None
 
 
 def _nothing(count: int) -> pl.DataFrame:

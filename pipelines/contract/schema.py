@@ -18,7 +18,11 @@ def contract_schema() -> dict[str, Any]:
     schema = Contract.model_json_schema()
     for name in _INTERNAL:
         del schema["properties"][name]
-    return {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": "medallion contract", **schema}
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": "medallion contract",
+        **schema,
+    }
 
 
 def main() -> None:
