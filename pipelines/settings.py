@@ -170,3 +170,8 @@ def _lines(lines: Iterable[str], argument: str) -> dict[str, str]:
 
 def _without_home(lake: str) -> str:
     return lake if "://" in lake else str(Path(lake).expanduser())
+
+
+def child_environment(**names: str) -> dict[str, str]:
+    """This process's environment with some names set, for a process it starts."""
+    return {**os.environ, **names}
