@@ -13,16 +13,22 @@ One chunk of events is applied in these steps, and each may be repeated:
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
 import polars as pl
 
 from pipelines.bronze import keep_unkeyed, schema_blocks
-from pipelines.change.decode import DELETE, UPSERT, Events, decode_events
+from pipelines.change.decode import BRONZE_COLUMNS, DELETE, UPSERT, Events, decode_events, old_keys
 from pipelines.change.position import ORDER, is_after, is_newer
-from pipelines.change.reduce import fill_unchanged, newest, split_truncates
+from pipelines.change.reduce import (
+    UNAVAILABLE,
+    fill_across_moves,
+    fill_unchanged,
+    newest,
+    split_truncates,
+)
 from pipelines.contract import Catalog, Contract
 from pipelines.delta import Snapshot, commit_changes, locate, read_snapshot
 from pipelines.feed import CHUNK_EVENTS, Chunk, chunks, no_rows
@@ -180,8 +186,36 @@ class _Work:
             *(part.with_columns(*flags) for part in known),
         ]
         merged = pl.concat(marked, how="diagonal_relaxed")
-        filled = fill_unchanged(merged, self.key, events.unchanged).filter(pl.col("_new"))
-        return filled.drop(f"_same:{name}" for name in events.unchanged).select(*_columns(rows))
+        filled = fill_unchanged(merged, self.key, events.unchanged)
+        moved = filled.filter(
+            pl.col("_new") & pl.col("_moved_from").is_not_null() & _lacks(events.unchanged)
+        )
+        if len(moved):
+            merged = pl.concat(
+                [merged, self._ancestors(moved["_moved_from"], events.unchanged)],
+                how="diagonal_relaxed",
+            )
+            filled = fill_across_moves(merged, self.key, events.unchanged)
+        return filled.filter(pl.col("_new")).select(*_columns(rows))
+
+    def _ancestors(self, texts: pl.Series, unchanged: Sequence[str]) -> pl.DataFrame:
+        """All events under these keys, and under those that their rows had before: from bronze, which forgets none."""
+        bronze = self.lake.scan(self.contract.bronze).select(BRONZE_COLUMNS)
+        wanted, rows = set(texts), no_rows()
+        while missing := wanted - set(rows["key"]):
+            rows = pl.concat([rows, bronze.filter(pl.col("key").is_in(sorted(missing))).collect()])
+            known = wanted | set(old_keys(rows["headers"]).drop_nulls())
+            if known == wanted:
+                break
+            wanted = known
+        blocks = schema_blocks(self.lake, set(rows["schema_fingerprint"].drop_nulls()))
+        frame = decode_events(rows, self.contract, blocks).frame
+        lacking = [
+            pl.lit(value=False).alias(f"_same:{name}")
+            for name in unchanged
+            if f"_same:{name}" not in frame.columns
+        ]
+        return frame.with_columns(pl.lit(value=False).alias("_new"), *lacking)
 
     # ---- DECIDE ---- #
 
@@ -335,11 +369,12 @@ class _Work:
                 rows.filter(pl.col("_verb") == DELETE),
             ]
             extend_history(self.lake, contract, versions, truncates, state.truncates())
+        reached = state.silver.snapshot.app_versions.get(self.app_id)
         self._change(
             state.silver.snapshot,
             added=shaped(decision.kept, silver_schema(contract)),
             removed=decision.from_silver,
-            app={self.app_id: version},
+            app={self.app_id: version} if version != reached else {},
             metadata=self._metadata(decision.report),
         )
         if len(decision.from_quarantine):
@@ -379,6 +414,12 @@ class _Work:
             metadata=metadata,
             stats_columns=stats_columns(self.contract),
         )
+
+
+def _lacks(unchanged: Sequence[str]) -> pl.Expr:
+    return pl.any_horizontal(
+        pl.col("_issues").list.contains(f"{UNAVAILABLE}:{name}") for name in unchanged
+    )
 
 
 def _columns(rows: pl.DataFrame) -> list[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import json
 import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -43,7 +44,12 @@ EVENT_COLUMNS: Mapping[str, pl.DataType] = {
     "source_timestamp": pl.Datetime("us", "UTC"),
     **{name: pl.Int64() for name in ORDER},
     "raw_payload": pl.String(),
+    "_key": pl.String(),
+    "_moved_from": pl.String(),
 }
+
+#: The header that names the key a row had before (Postgres connector, "Primary key updates").
+_OLD_KEY = "__debezium.oldkey"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -130,6 +136,8 @@ def _decode_group(
         pl.col("event_timestamp").alias("source_timestamp"),
         *ORDER,
         "raw_payload",
+        pl.col("key").alias("_key"),
+        "_moved_from",
     ), unchanged
 
 
@@ -155,7 +163,9 @@ def _read_images(rows: pl.DataFrame, contract: Contract) -> pl.DataFrame:
         _bare(rows.filter(rest), raw),
     ]
     merged = pl.concat([part for part in parts if len(part)] or parts[:1])
-    return _keys_from_message_key(merged, key).rename(fields)
+    return (
+        _keys_from_message_key(merged, key).with_columns(old_keys(merged["headers"])).rename(fields)
+    )
 
 
 def _enveloped_images(
@@ -223,6 +233,14 @@ def _keys_from_message_key(rows: pl.DataFrame, key: Mapping[str, pl.DataType]) -
     return joined.with_columns(pl.coalesce(name, f"{name}:key") for name in key).select(
         rows.columns
     )
+
+
+def old_keys(headers: pl.Series) -> pl.Series:
+    """The text of the key that each row had before a key change; null for all the others."""
+    found = headers.str.contains(_OLD_KEY, literal=True).fill_null(value=False)
+    texts = [dict(json.loads(text)).get(_OLD_KEY) for text in headers.filter(found)]
+    empty = pl.repeat(None, len(headers), dtype=pl.String, eager=True).alias("_moved_from")
+    return empty.scatter(found.arg_true(), pl.Series(texts, dtype=pl.String)) if texts else empty
 
 
 # ---- UNCHANGED VALUES ---- #

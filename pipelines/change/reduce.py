@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import polars as pl
 
 from pipelines.change.decode import DELETE, TRUNCATE, UPSERT
-from pipelines.change.position import ORDER
+from pipelines.change.position import ORDER, exceeds
 
 UNAVAILABLE = "unavailable"
 UNDECODABLE = "undecodable"
@@ -32,9 +32,7 @@ def fill_unchanged(
     for name in unchanged:
         same = pl.col(f"_same:{name}")
         origin = pl.when(~same).then(pl.col("_at")).forward_fill().over([*key, "_life"])
-        lost = pl.any_horizontal(
-            pl.col("_issues").list.contains(f"{why}:{name}") for why in (UNDECODABLE, UNAVAILABLE)
-        )
+        lost = _has(UNDECODABLE, name) | _has(UNAVAILABLE, name)
         unknown = same & (origin.is_null() | lost.gather(origin))
         issue = pl.when(unknown).then(pl.lit(f"{UNAVAILABLE}:{name}"))
         ordered = ordered.with_columns(
@@ -45,6 +43,69 @@ def fill_unchanged(
             .alias("_issues"),
         )
     return ordered.drop("_at", "_life")
+
+
+def fill_across_moves(
+    events: pl.DataFrame, key: Sequence[str], unchanged: Sequence[str]
+) -> pl.DataFrame:
+    """Like `fill_unchanged`, and a row that a key change made goes on from the row under its old key.
+
+    The create of a key change carries a placeholder for a value that was not touched, while what it
+    stands for was sent under the old key. `events` hold the old keys' events too.
+    """
+    while True:
+        filled = fill_unchanged(events, key, unchanged)
+        taken = _taken_over(filled, unchanged)
+        if not len(taken):
+            return filled
+        events = _with_values(events, taken, unchanged)
+
+
+def _taken_over(filled: pl.DataFrame, unchanged: Sequence[str]) -> pl.DataFrame:
+    """For each moved row that lacks a value: the values of its predecessor, as far as those are known."""
+    lacking = pl.any_horizontal(_has(UNAVAILABLE, name) for name in unchanged)
+    moved = filled.filter(pl.col("_moved_from").is_not_null() & lacking).select(
+        "source_bronze_id", "_moved_from", "_issues", *ORDER
+    )
+    known = filled.filter(pl.col("_verb") == UPSERT).select(
+        pl.col("_key").alias("_moved_from"),
+        *(pl.col(name).alias(f"_old:{name}") for name in ORDER),
+        *(
+            pl.when(~(_has(UNAVAILABLE, name) | _has(UNDECODABLE, name)))
+            .then(pl.struct(name))
+            .alias(f"_from:{name}")
+            for name in unchanged
+        ),
+    )
+    older = exceeds([(pl.col(name), pl.col(f"_old:{name}")) for name in ORDER])
+    pairs = moved.join(known, on="_moved_from", how="inner").filter(older)
+    before = pairs.sort(*(f"_old:{name}" for name in ORDER)).unique("source_bronze_id", keep="last")
+    useful = pl.any_horizontal(
+        _has(UNAVAILABLE, name) & pl.col(f"_from:{name}").is_not_null() for name in unchanged
+    )
+    return before.filter(useful).select(
+        "source_bronze_id", *(f"_from:{name}" for name in unchanged)
+    )
+
+
+def _has(issue: str, name: str) -> pl.Expr:
+    return pl.col("_issues").list.contains(f"{issue}:{name}")
+
+
+def _with_values(
+    events: pl.DataFrame, taken: pl.DataFrame, unchanged: Sequence[str]
+) -> pl.DataFrame:
+    joined = events.join(taken, on="source_bronze_id", how="left", maintain_order="left")
+    for name in unchanged:
+        use = pl.col(f"_same:{name}") & pl.col(f"_from:{name}").is_not_null()
+        joined = joined.with_columns(
+            pl.when(use)
+            .then(pl.col(f"_from:{name}").struct.field(name))
+            .otherwise(pl.col(name))
+            .alias(name),
+            (pl.col(f"_same:{name}") & ~use).alias(f"_same:{name}"),
+        )
+    return joined.select(events.columns)
 
 
 def newest(events: pl.DataFrame, key: Sequence[str]) -> pl.DataFrame:
