@@ -82,8 +82,8 @@ def column_lineage(lineage: TableLineage) -> dg.TableColumnLineage:
     return dg.TableColumnLineage(
         deps_by_column={
             column: [
-                dg.TableColumnDep(asset_key=_upstream(source.table), column_name=source.column)
-                for source in sources
+                dg.TableColumnDep(asset_key=_upstream(table), column_name=name)
+                for table, name in sorted({(source.table, source.column) for source in sources})
             ]
             for column, sources in lineage.columns.items()
         }

@@ -10,6 +10,8 @@ from __future__ import annotations
 import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import UTC, date, datetime
+from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
 from enum import StrEnum
 from functools import cached_property
 from typing import Any
@@ -136,33 +138,44 @@ class Rule:
         verdict = pl.lit(value=True)
         low, high = self.params.get("min"), self.params.get("max")
         if low is not None:
-            verdict = verdict & (column >= self._bound(low, dtype))
+            verdict = verdict & (column >= self._bound(low, dtype, ROUND_CEILING))
         if high is not None:
-            verdict = verdict & (column <= self._bound(high, dtype))
+            verdict = verdict & (column <= self._bound(high, dtype, ROUND_FLOOR))
         return verdict
 
-    def _bound(self, value: object, dtype: pl.DataType) -> pl.Expr:
-        """A bound in the column's own type, read from its text so that no float comes between."""
+    def _bound(self, value: object, dtype: pl.DataType, rounding: str) -> pl.Expr:
+        """A bound to compare with exactly: read from its text, so that no float comes between."""
         try:
             if dtype.is_temporal():
-                naive = (
-                    pl.Series([str(value)]).str.to_datetime(
-                        time_unit="us",
-                        time_zone="UTC" if "UTC" in str(dtype) else None,
-                        strict=True,
-                    )
-                    if isinstance(dtype, pl.Datetime)
-                    else pl.Series([str(value)]).str.to_date()
-                )
-                return pl.lit(naive.cast(dtype)).first()
-            held = pl.Series([str(value)]).cast(
-                pl.Decimal(38, dtype.scale) if isinstance(dtype, pl.Decimal) else dtype
-            )
-        except pl.exceptions.PolarsError as error:
+                return pl.lit(_moment(str(value), dtype))
+            if dtype.is_float():
+                return pl.lit(float(str(value)))
+            number = Decimal(str(value))
+        except (ArithmeticError, ValueError, pl.exceptions.PolarsError) as error:
             raise RuleError(
                 f"rule '{self.name}': '{value}' is no {dtype} to compare '{self.columns[0]}' with"
             ) from error
-        return pl.lit(held).first()
+        if dtype.is_integer():
+            return pl.lit(int(number.to_integral_value(rounding)))
+        if not isinstance(dtype, pl.Decimal):
+            raise RuleError(
+                f"rule '{self.name}': column '{self.columns[0]}' is {dtype}, which has no range"
+            )
+        # Between two neighbours of the column's scale no value lies, so the bound may move to the next.
+        return pl.lit(
+            number.quantize(Decimal(1).scaleb(-dtype.scale), rounding), pl.Decimal(38, dtype.scale)
+        )
+
+
+def _moment(text: str, dtype: pl.DataType) -> object:
+    if isinstance(dtype, pl.Datetime):
+        moment = datetime.fromisoformat(text)
+        return (
+            moment.replace(tzinfo=moment.tzinfo or UTC)
+            if dtype.time_zone
+            else moment.replace(tzinfo=None)
+        )
+    return date.fromisoformat(text[:10])
 
 
 def _no_check(_rule: Rule) -> None:
