@@ -12,6 +12,7 @@ import base64
 import json
 import random
 import uuid
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -31,53 +32,10 @@ PLACEHOLDER = "__debezium_unavailable_value"
 
 Row = dict[str, Any]
 
-_NAMES = (
-    "Ada",
-    "Ben",
-    "Chen",
-    "Dina",
-    "Emil",
-    "Fatima",
-    "Goran",
-    "Hana",
-    "Ivo",
-    "Jun",
-    "Kofi",
-    "Lena",
-    "Mara",
-    "Nils",
-    "Olga",
-    "Pia",
-)
-_SURNAMES = (
-    "Adler",
-    "Brown",
-    "Costa",
-    "Dahl",
-    "Ersoy",
-    "Fischer",
-    "Garcia",
-    "Hansen",
-    "Ito",
-    "Jones",
-    "Kowalski",
-    "Lopez",
-)
+_NAMES = ("Ada", "Ben", "Chen", "Dina", "Emil", "Fatima", "Goran", "Hana", "Ivo", "Jun", "Kofi", "Lena", "Mara", "Nils", "Olga", "Pia")  # fmt: skip
+_SURNAMES = ("Adler", "Brown", "Costa", "Dahl", "Ersoy", "Fischer", "Garcia", "Hansen", "Ito", "Jones", "Kowalski", "Lopez")  # fmt: skip
 _CATEGORIES = ("Books", "Kitchen", "Garden", "Toys", "Music", "Sport")
-_THINGS = (
-    "lamp",
-    "kettle",
-    "spade",
-    "puzzle",
-    "guitar",
-    "ball",
-    "atlas",
-    "pan",
-    "hose",
-    "kite",
-    "drum",
-    "net",
-)
+_THINGS = ("lamp", "kettle", "spade", "puzzle", "guitar", "ball", "atlas", "pan", "hose", "kite", "drum", "net")  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -104,6 +62,9 @@ class Shop:
         default_factory=lambda: {table: {} for table in TABLES}
     )
     records: list[Record] = field(default_factory=list[Record])
+    notes: dict[str, str] = field(default_factory=dict[str, str])
+    """Orders that are bad to the end, by their key: why."""
+    _told: Counter[str] = field(default_factory=Counter[str])
 
     # ---- THE LOG ---- #
 
@@ -117,25 +78,19 @@ class Shop:
         return self.lsn
 
     def snapshot(self) -> None:
-        """The first full snapshot: each table's rows as `r`."""
-        for table in TABLES:
+        """The first full snapshot: each table's rows as `r`, all at one place in the log."""
+        sequence = f'[null,"{self.lsn}"]'
+        held = [table for table in TABLES if self.truth[table]]
+        for table in held:
             rows = list(self.truth[table].values())
-            for at, row in enumerate(rows):
-                mark = (
-                    "first_in_data_collection"
-                    if at == 0
-                    else "last_in_data_collection"
-                    if at == len(rows) - 1
-                    else "true"
-                )
-                self._emit(
-                    table,
-                    "r",
-                    after=row,
-                    lsn=self.lsn,
-                    snapshot=mark,
-                    sequence=f'[null,"{self.lsn}"]',
-                )
+            marks = ["first_in_data_collection", *["true"] * (len(rows) - 2)]
+            marks.append("last_in_data_collection")
+            if table == held[0]:
+                marks[0] = "first"
+            if table == held[-1]:
+                marks[-1] = "last"
+            for mark, row in zip(marks, rows, strict=True):
+                self._emit(table, "r", after=row, lsn=self.lsn, snapshot=mark, sequence=sequence)
 
     def commit(self, *changes: tuple[str, str, Row]) -> None:
         """One transaction; changes are (table, c|u|d, the whole new row, or the old one for d)."""
@@ -147,20 +102,36 @@ class Shop:
 
     def write(self, logged: list[tuple[int, str, str, Row]]) -> None:
         """Commits what `begin` put into the log; the connector sends it in this moment."""
+        self._open(logged[0][0])
+        for lsn, table, op, row in logged:
+            self._change(table, op, row, **self._place(table, lsn))
+        self._close()
+
+    def _open(self, lsn: int) -> None:
         self.transaction += 1
-        before, first = self.last_commit, logged[0][0]
-        self._boundary("BEGIN", f"{self.transaction}:{first}", None)
-        for order, (lsn, table, op, row) in enumerate(logged, 1):
-            event = {
+        self._told.clear()
+        self._boundary("BEGIN", lsn)
+
+    def _place(self, table: str, lsn: int) -> dict[str, Any]:
+        """An event's place in the log and within the open transaction."""
+        self._told[table] += 1
+        return {
+            "lsn": lsn,
+            "sequence": f'["{self.last_commit}","{lsn}"]',
+            "transaction": {
                 "id": f"{self.transaction}:{lsn}",
-                "total_order": order,
-                "data_collection_order": order,
-            }
-            self._change(
-                table, op, row, lsn=lsn, sequence=f'["{before}","{lsn}"]', transaction=event
-            )
+                "total_order": self._told.total(),
+                "data_collection_order": self._told[table],
+            },
+        }
+
+    def _close(self) -> None:
         self.last_commit = self.next_lsn()
-        self._boundary("END", f"{self.transaction}:{self.last_commit}", len(logged))
+        told = [
+            {"data_collection": f"public.{table}", "event_count": count}
+            for table, count in self._told.items()
+        ]
+        self._boundary("END", self.last_commit, event_count=self._told.total(), collections=told)
 
     def _change(self, table: str, op: str, row: Row, **log: Any) -> None:
         key = str(row[KEYS[table]])
@@ -288,12 +259,19 @@ class Shop:
             "ts_ns": now * 1_000_000,
         }
 
-    def _boundary(self, status: str, identity: str, events: int | None) -> None:
+    def _boundary(
+        self,
+        status: str,
+        lsn: int,
+        event_count: int | None = None,
+        collections: list[Row] | None = None,
+    ) -> None:
+        identity = f"{self.transaction}:{lsn}"
         value = {
             "status": status,
             "id": identity,
-            "event_count": events,
-            "data_collections": None,
+            "event_count": event_count,
+            "data_collections": collections,
             "ts_ms": self._now_ms(),
         }
         self._put(f"{PREFIX}.transaction", _json({"id": identity}), _json(value))

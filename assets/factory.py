@@ -127,7 +127,7 @@ def gold_asset(catalog: Catalog, contract: Contract, lineage: TableLineage) -> d
     @_asset(contract, deps, lineage)
     def made(context: dg.AssetExecutionContext) -> dg.MaterializeResult:
         lake, now = open_lake(load_settings()), datetime.now(UTC)
-        report = build(lake, catalog, contract.table, batch_id=context.run_id, now=now)
+        report = build(lake, catalog, contract.table, batch_id=context.run.run_id, now=now)
         context.log.info(
             "%d rows, %s", report.rows, "a new version" if report.changed else "as they were"
         )
@@ -203,7 +203,7 @@ def _result(
     key = key_of(contract.table)
     results = judge_table(lake, contract)
     keep_rules(lake, rules_of(contract), now)
-    keep_results(lake, results, now, context.run_id)
+    keep_results(lake, results, now, context.run.run_id)
     rows = count(lake, contract.table) or 0
     return dg.MaterializeResult(
         asset_key=key,
