@@ -32,6 +32,19 @@ PLACEHOLDER = "__debezium_unavailable_value"
 
 Row = dict[str, Any]
 
+_WHOLE_BEFORE = frozenset({"products"})  # REPLICA IDENTITY FULL
+_NULLABLE = frozenset({
+    "email", "phone", "country", "segment", "category", "weight_kg", "attributes", "note", "paid_at", "provider_reference", "deleted_at", "deleted_by",
+})  # fmt: skip
+_DEFAULTS: dict[str, Row] = {"orders": {"status": "PENDING", "currency": "USD"}}
+_BLANKS: dict[type, object] = {
+    str: "",
+    int: 0,
+    bool: False,
+    Decimal: Decimal("0.00"),
+    datetime: datetime(1970, 1, 1, tzinfo=UTC),
+}
+
 _NAMES = ("Ada", "Ben", "Chen", "Dina", "Emil", "Fatima", "Goran", "Hana", "Ivo", "Jun", "Kofi", "Lena", "Mara", "Nils", "Olga", "Pia")  # fmt: skip
 _SURNAMES = ("Adler", "Brown", "Costa", "Dahl", "Ersoy", "Fischer", "Garcia", "Hansen", "Ito", "Jones", "Kowalski", "Lopez")  # fmt: skip
 _CATEGORIES = ("Books", "Kitchen", "Garden", "Toys", "Music", "Sport")
@@ -137,7 +150,8 @@ class Shop:
         key = str(row[KEYS[table]])
         if op == "d":
             self.truth[table].pop(key, None)
-            self._emit(table, "d", before=_key_only(table, row), **log)
+            before = row if table in _WHOLE_BEFORE else _key_only(table, row)
+            self._emit(table, "d", before=before, **log)
             self._tombstone(table, row)
             return
         told = dict(row)
@@ -150,7 +164,8 @@ class Shop:
         ):
             told["note"] = PLACEHOLDER
         self.truth[table][key] = dict(row)
-        self._emit(table, op, after=told, **log)
+        before = old if op == "u" and table in _WHOLE_BEFORE else None
+        self._emit(table, op, before=before, after=told, **log)
 
     def change_key(self, table: str, row: Row, new_key: str) -> None:
         """A primary-key update: delete, tombstone and create that name each other in their headers."""
@@ -159,28 +174,24 @@ class Shop:
         moved = {**row, name: new_key}
         self.truth[table].pop(str(row[name]))
         self.truth[table][new_key] = moved
-        lsn, before = self.next_lsn(), self.last_commit
-        log: dict[str, Any] = {"lsn": lsn, "sequence": f'["{before}","{lsn}"]'}
-        self._emit(
-            table,
-            "d",
-            before=_key_only(table, row),
-            headers=(("__debezium.newkey", _json(new)),),
-            **log,
-        )
-        self._tombstone(table, row, headers=(("__debezium.newkey", _json(new)),))
-        self._emit(table, "c", after=moved, headers=(("__debezium.oldkey", _json(old)),), **log)
-        self.last_commit = self.next_lsn()
+        lsn = self.next_lsn()
+        renamed = (("__debezium.newkey", _json(new)),)
+        self._open(lsn)
+        before, log = _key_only(table, row), self._place(table, lsn)
+        self._emit(table, "d", before=before, headers=renamed, **log)
+        self._tombstone(table, row, headers=renamed)
+        origin = (("__debezium.oldkey", _json(old)),)
+        self._emit(table, "c", after=moved, headers=origin, **self._place(table, lsn))
+        self._close()
 
     def truncate(self, table: str) -> None:
         """TRUNCATE: one event without a key."""
         self.truth[table].clear()
         lsn = self.next_lsn()
-        value = self._envelope(
-            table, "t", None, None, lsn=lsn, sequence=f'["{self.last_commit}","{lsn}"]'
-        )
+        self._open(lsn)
+        value = self._envelope(table, "t", None, None, **self._place(table, lsn))
         self._put(f"{PREFIX}.public.{table}", None, _json(value))
-        self.last_commit = self.next_lsn()
+        self._close()
 
     def incremental_snapshot(self, table: str) -> None:
         """Rows read again in mid-stream: they name no position of their own."""
@@ -188,10 +199,11 @@ class Shop:
         for row in self.truth[table].values():
             self._emit(table, "r", after=row, lsn=None, snapshot="incremental", sequence=sequence)
 
-    def repeat(self, topic: str, count: int) -> None:
-        """A connector that restarts sends its last records again."""
-        last = [record for record in self.records if record.topic == topic][-count:]
-        for record in last:
+    def repeat(self, topic: str, count: int, *, newer: int = 0) -> None:
+        """A connector that restarts sends records again: the last, or those `newer` stand behind."""
+        sent = [record for record in self.records if record.topic == topic]
+        end = len(sent) - newer
+        for record in sent[max(end - count, 0) : max(end, 0)]:
             self._put(topic, record.key, record.value, record.headers)
 
     def broken(self, table: str, value: bytes) -> None:
@@ -205,6 +217,15 @@ class Shop:
             _json({"serverName": PREFIX}),
             _json({"ts_ms": self._now_ms()}),
         )
+
+    def message(self, prefix: str, content: bytes) -> None:
+        """A logical message that the database wrote into its log outside any transaction."""
+        lsn = self.next_lsn()
+        source = self._source("", lsn, f'["{lsn}","{lsn}"]', "false")
+        told = {"prefix": prefix, "content": base64.b64encode(content).decode()}
+        value: Row = {"op": "m", "ts_ms": self._now_ms() + 35, "source": {**source, "txId": None}}
+        value |= {"transaction": None, "message": told}
+        self._put(f"{PREFIX}.message", _json({"prefix": prefix}), _json(value))
 
     # ---- THE WIRE ---- #
 
@@ -241,13 +262,8 @@ class Shop:
         snapshot: str = "false",
         transaction: Row | None = None,
     ) -> Row:
-        micros = int(self.clock.timestamp() * 1_000_000)
-        source = {
-            "version": "3.7.0.Final", "connector": "postgresql", "name": PREFIX, "ts_ms": micros // 1000, "snapshot": snapshot, "db": "shop",
-            "sequence": sequence, "ts_us": micros, "ts_ns": micros * 1000, "schema": "public", "table": table,
-            "txId": None if lsn is None else self.transaction, "lsn": lsn, "xmin": None, "origin": None, "origin_lsn": None,
-        }  # fmt: skip
-        now = micros // 1000 + 35
+        source = self._source(table, lsn, sequence, snapshot)
+        now = self._now_ms() + 35
         return {
             "before": before,
             "after": after,
@@ -258,6 +274,14 @@ class Shop:
             "ts_us": now * 1000,
             "ts_ns": now * 1_000_000,
         }
+
+    def _source(self, table: str, lsn: int | None, sequence: str, snapshot: str) -> Row:
+        micros = int(self.clock.timestamp() * 1_000_000)
+        return {
+            "version": "3.7.0.Final", "connector": "postgresql", "name": PREFIX, "ts_ms": micros // 1000, "snapshot": snapshot, "db": "shop",
+            "sequence": sequence, "ts_us": micros, "ts_ns": micros * 1000, "schema": "public" if table else "", "table": table,
+            "txId": None if lsn is None else self.transaction, "lsn": lsn, "xmin": None, "origin": None, "origin_lsn": None,
+        }  # fmt: skip
 
     def _boundary(
         self,
@@ -310,16 +334,17 @@ def _wire_value(value: object) -> object:
 
 
 def _key_only(table: str, row: Row) -> Row:
-    """What REPLICA IDENTITY DEFAULT tells of a deleted row: its key; the rest is null or a type's default."""
-    defaults: dict[type, object] = {
-        Decimal: Decimal("0.00"),
-        datetime: datetime(1970, 1, 1, tzinfo=UTC),
-        int: 0,
-        bool: False,
-    }
+    """What REPLICA IDENTITY DEFAULT tells of a deleted row: its key.
+
+    The rest is null, or in a column that cannot be null its default or its type's.
+    """
+    stand_in = {name: _BLANKS.get(type(value)) for name, value in row.items()}
     return {
-        name: value if name == KEYS[table] else defaults.get(type(value))
-        for name, value in row.items()
+        **stand_in,
+        **_DEFAULTS.get(table, {}),
+        "version": 1,
+        **dict.fromkeys(_NULLABLE & row.keys()),
+        KEYS[table]: row[KEYS[table]],
     }
 
 
@@ -471,17 +496,24 @@ def _follow_up(shop: Shop) -> None:
 def _bad_rows(shop: Shop) -> None:
     bad_total = _order(shop, total_amount=Decimal("-12.50"))
     shop.commit(*bad_total)
-    shop.commit(*_order(shop, total_amount=Decimal("-1.00")))
-    shop.commit(*_order(shop, customer_id=_identity(shop)))
+    _bad_for_good(shop, "a negative total", total_amount=Decimal("-1.00"))
+    _bad_for_good(shop, "an unknown customer", customer_id=_identity(shop))
     malformed = {**_customer(shop, 7777), "email": "not-an-email"}
     shop.commit(("customers", "c", malformed))
-    shop.commit(*_order(shop, total_amount=Decimal("123456789012.34")))
+    huge = Decimal("123456789012.34")
+    _bad_for_good(shop, "a total beyond decimal(10,2)", total_amount=huge)
     shop.tick(600)
     order = bad_total[0][2]
     shop.commit(("orders", "u", _changed(shop, order, "support", total_amount=Decimal("12.50"))))
     shop.commit(
         ("customers", "u", _changed(shop, malformed, "support", email="mended@example.org"))
     )
+
+
+def _bad_for_good(shop: Shop, why: str, **given: object) -> None:
+    changes = _order(shop, **given)
+    shop.notes[changes[0][2]["order_id"]] = why
+    shop.commit(*changes)
 
 
 def _cancel_and_delete(shop: Shop) -> None:
@@ -523,6 +555,7 @@ def _empty_payments(shop: Shop) -> None:
 def _restart(shop: Shop) -> None:
     for table in ("orders", "customers"):
         shop.repeat(f"{PREFIX}.public.{table}", 12)
+    shop.repeat(f"{PREFIX}.public.orders", 3, newer=50)
 
 
 def _reread_products(shop: Shop) -> None:
@@ -531,12 +564,16 @@ def _reread_products(shop: Shop) -> None:
     shop.incremental_snapshot("products")
 
 
+def _announce(shop: Shop) -> None:
+    shop.message("audit", b"the week is closed")
+
+
 _HAPPENINGS: tuple[tuple[Callable[[Shop], None], ...], ...] = (
     (_bad_rows, _empty_payments),
     (_cancel_and_delete, _restart),
     (_break_messages, _reread_products),
     (_change_a_key, _restart),
-    (_cancel_and_delete, _reread_products),
+    (_cancel_and_delete, _reread_products, _announce),
 )
 
 

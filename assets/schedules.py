@@ -54,14 +54,31 @@ def news_sensor(catalog: Catalog) -> dg.SensorDefinition:
         if not lags:
             yield dg.SkipReason("bronze holds everything the topics have")
             return
+        under_way = dg.RunsFilter(
+            job_name=everything.name,
+            statuses=[
+                dg.DagsterRunStatus.QUEUED,
+                dg.DagsterRunStatus.STARTING,
+                dg.DagsterRunStatus.STARTED,
+            ],
+        )
+        if context.instance.get_runs_count(under_way):
+            yield dg.SkipReason(
+                "a run is under way; it reads to the ends the topics had when it began"
+            )
+            return
         mark = json.dumps(lags, sort_keys=True)
-        # The same lag seen twice is the same news: a run for it is under way, or has failed and said so.
+        # The same lag seen twice is the same news: the run for it has failed, and said so.
         if mark == context.cursor:
-            yield dg.SkipReason(f"a run was started for these {sum(lags.values())} records")
+            yield dg.SkipReason(
+                f"a run was started for these {sum(lags.values())} records, and did not land them"
+            )
             return
         context.update_cursor(mark)
         yield dg.RunRequest(
-            run_key=hashlib.sha256(f"{mark}{context.last_completion_time}".encode()).hexdigest(),
+            run_key=hashlib.sha256(
+                f"{mark}{context.last_tick_completion_time}".encode()
+            ).hexdigest(),
             tags={"records": str(sum(lags.values()))},
         )
 

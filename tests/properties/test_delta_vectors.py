@@ -88,7 +88,7 @@ STEP = st.one_of(
 )
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(st.lists(STEP, min_size=1, max_size=12))
 def test_every_reader_sees_the_oracle(steps):
     with tempfile.TemporaryDirectory() as folder:
