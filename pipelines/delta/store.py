@@ -15,6 +15,21 @@ from pipelines.errors import LakeError
 AlreadyThere = AlreadyExistsError
 
 
+#: Options of the HTTP client, which deltalake takes among the store's own, `aws_` before some.
+_CLIENT = (
+    "allow_http",
+    "allow_invalid_certificates",
+    "connect_timeout",
+    "timeout",
+    "proxy_url",
+    "user_agent",
+)
+
+
+def _client_options(options: Mapping[str, str]) -> list[tuple[str, str]]:
+    return [(key, name) for key in _CLIENT for name in (key, f"aws_{key}") if name in options]
+
+
 class Store:
     """Reads and writes whole objects below one prefix.
 
@@ -25,10 +40,10 @@ class Store:
     def __init__(self, uri: str, options: Mapping[str, str]) -> None:
         self.uri = uri
         if "://" in uri and not uri.startswith("file://"):
+            names = {key.lower(): value for key, value in options.items()}
+            client = {key: names.pop(name) for key, name in _client_options(names)}
             make: Any = from_url  # its stub lists each store's keys, ours are the user's
-            self._store: Any = make(
-                uri, config={key.lower(): value for key, value in options.items()}
-            )
+            self._store: Any = make(uri, config=names, client_options=client)
         else:
             folder = Path(uri.removeprefix("file://"))
             self._store = LocalStore(prefix=folder)
