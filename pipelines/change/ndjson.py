@@ -72,7 +72,8 @@ def _parse_fast(
     if len(texts) == 0:
         return pl.DataFrame(schema=schema), pl.Series(dtype=pl.String)
     try:
-        frame = pl.read_ndjson(io.BytesIO("\n".join(texts.to_list()).encode()), schema=schema)
+        lines = b"\n".join(texts.cast(pl.Binary).to_list())
+        frame = pl.read_ndjson(io.BytesIO(lines), schema=schema)
     except pl.exceptions.PolarsError:
         frame = None
     if frame is not None and len(frame) == len(texts):

@@ -1,0 +1,37 @@
+"""The command line `medallion`: each command is one step of the pipeline, or a look at it."""
+
+from __future__ import annotations
+
+import sys
+
+import typer
+
+from pipelines.cli.contracts import contract_app
+from pipelines.cli.look import app as look_app
+from pipelines.cli.look import letters_app, quarantine_app
+from pipelines.cli.show import err
+from pipelines.cli.steps import app as steps_app
+from pipelines.errors import MedallionError
+
+app = typer.Typer(
+    name="medallion",
+    help="A lakehouse fed by change data capture that can prove it is right.",
+    no_args_is_help=True,
+    rich_markup_mode="markdown",
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+app.add_typer(steps_app)
+app.add_typer(look_app)
+app.add_typer(contract_app, name="contract")
+app.add_typer(quarantine_app, name="quarantine")
+app.add_typer(letters_app, name="letters")
+
+
+def main(command: typer.Typer = app) -> None:
+    """The process's outermost loop: an error of ours is said without a traceback, with its own code."""
+    try:
+        command()
+    except MedallionError as error:
+        err.print(f"[red]{type(error).__name__}:[/red] {error}", highlight=False)
+        sys.exit(error.exit_code)

@@ -1,0 +1,178 @@
+"""query, status, quarantine, letters: what is in the lake."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict
+from typing import Annotated, Any
+
+import polars as pl
+import typer
+
+from pipelines.bronze import DEAD_LETTERS, UNKEYED_EVENTS
+from pipelines.cli.options import (
+    AssetsOption,
+    BootstrapOption,
+    JsonOption,
+    KafkaOption,
+    LakeOption,
+    StorageOption,
+    TablesArgument,
+)
+from pipelines.cli.show import Format, print_records, print_rows
+from pipelines.cli.steps import chosen
+from pipelines.contract import Catalog, load_catalog
+from pipelines.ingest import open_lake
+from pipelines.letters import redrive
+from pipelines.query import query as run_query
+from pipelines.settings import load_settings
+from pipelines.status import lags_of
+from pipelines.status import status as read_status
+from pipelines.storage import Lake
+
+app = typer.Typer()
+quarantine_app = typer.Typer(help="Rows that break an error rule.", no_args_is_help=True)
+letters_app = typer.Typer(help="Messages that could not be landed.", no_args_is_help=True)
+
+
+@app.command()
+def query(
+    sql: Annotated[str, typer.Argument(help="One SELECT over tables named layer.domain.name.")],
+    lake: LakeOption = None,
+    storage: StorageOption = None,
+    form: Annotated[
+        Format, typer.Option("--format", "-f", help="How rows are printed.")
+    ] = Format.TABLE,
+) -> None:
+    """Run SQL over the lake.
+
+    Examples:
+        medallion query "SELECT status, COUNT(*) AS orders FROM silver.commerce.orders GROUP BY status"
+
+        medallion query "SELECT * FROM gold.commerce.daily_sales" -f csv > daily_sales.csv
+    """
+    settings = load_settings(lake=lake, storage=storage or ())
+    print_rows(run_query(open_lake(settings), sql), form)
+
+
+@app.command()
+def status(
+    lake: LakeOption = None,
+    assets: AssetsOption = None,
+    bootstrap: BootstrapOption = None,
+    kafka: KafkaOption = None,
+    storage: StorageOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Show rows, positions, lag, quarantine and dead letters of every table.
+
+    Lag is asked of the broker when one is named.
+
+    Examples:
+        medallion status
+
+        medallion status --bootstrap localhost:9092 --json
+    """
+    settings = load_settings(
+        lake=lake, assets=assets, bootstrap=bootstrap, kafka=kafka or (), storage=storage or ()
+    )
+    catalog, target = load_catalog(settings.assets), open_lake(settings)
+    lags = lags_of(settings, target, catalog) if settings.bootstrap else None
+    rows = [asdict(each) for each in read_status(target, catalog, lags)]
+    print_records(rows, as_json=as_json)
+
+
+@quarantine_app.command("list")
+def quarantine_list(
+    tables: TablesArgument = None,
+    lake: LakeOption = None,
+    assets: AssetsOption = None,
+    storage: StorageOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """List quarantined rows: their key, what they break, and the event they came from.
+
+    Classified key columns are shown as `***`.
+
+    Example:
+        medallion quarantine list silver.commerce.orders
+    """
+    settings = load_settings(lake=lake, assets=assets, storage=storage or ())
+    catalog, target = load_catalog(settings.assets), open_lake(settings)
+    rows = list[Mapping[str, Any]]()
+    for contract in chosen(catalog, "silver", tables):
+        table = catalog[contract].sibling("quarantine")
+        if target.version(table) is not None:
+            rows += _quarantined(target, catalog, contract)
+    print_records(rows, as_json=as_json)
+
+
+@letters_app.command("list")
+def letters_list(
+    lake: LakeOption = None, storage: StorageOption = None, as_json: JsonOption = False
+) -> None:
+    """List dead letters: where each stood in Kafka and why it could not be used; never its content.
+
+    Example:
+        medallion letters list --json
+    """
+    target = open_lake(load_settings(lake=lake, storage=storage or ()))
+    shown = [
+        "topic",
+        "kafka_partition",
+        "kafka_offset",
+        "stage",
+        "reason",
+        "recorded_at",
+        "letter_id",
+    ]
+    frames = [
+        target.scan(table).select(shown).collect()
+        for table in (DEAD_LETTERS, UNKEYED_EVENTS)
+        if target.version(table) is not None
+    ]
+    rows = (
+        pl.concat(frames).sort("topic", "kafka_partition", "kafka_offset").to_dicts()
+        if frames
+        else []
+    )
+    print_records(rows, as_json=as_json)
+
+
+@letters_app.command("redrive")
+def letters_redrive(
+    lake: LakeOption = None,
+    assets: AssetsOption = None,
+    storage: StorageOption = None,
+    topic: Annotated[str | None, typer.Option(help="Only letters of this topic.")] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Land dead letters again, after a contract or the code was mended; those that land leave the list.
+
+    Example:
+        medallion letters redrive --topic shop.public.orders
+    """
+    settings = load_settings(lake=lake, assets=assets, storage=storage or ())
+    catalog, target = load_catalog(settings.assets), open_lake(settings)
+    landed, left = redrive(target, catalog, topic)
+    print_records([{"landed": landed, "left": left}], as_json=as_json)
+
+
+def _quarantined(lake: Lake, catalog: Catalog, table: str) -> list[dict[str, Any]]:
+    contract = catalog[table]
+    hidden = contract.classified()
+    key = pl.concat_str(
+        [
+            pl.lit("***") if name in hidden else pl.col(name).cast(pl.String)
+            for name in contract.key
+        ],
+        separator="/",
+    )
+    rows = lake.scan(contract.sibling("quarantine")).select(
+        pl.lit(table).alias("table"),
+        key.alias("key"),
+        pl.col("quality_issues").list.join(", ").alias("issues"),
+        "source_bronze_id",
+        "first_seen_at",
+    )
+    return rows.sort("first_seen_at", "key").collect().to_dicts()

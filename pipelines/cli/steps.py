@@ -1,0 +1,251 @@
+"""capture, apply, build, run: the steps of the pipeline."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from pipelines.bronze import Landed
+from pipelines.capture.batch import BatchLimits
+from pipelines.cli.options import (
+    AssetsOption,
+    BootstrapOption,
+    JsonOption,
+    KafkaOption,
+    LakeOption,
+    StorageOption,
+    TablesArgument,
+)
+from pipelines.cli.show import counter, finish, say_captured
+from pipelines.contract import Catalog, load_catalog
+from pipelines.contract.rules import rules_of
+from pipelines.errors import MedallionError
+from pipelines.gold import Built, build, inputs_of, order_of
+from pipelines.ingest import capture_file, capture_kafka, open_lake
+from pipelines.plan import parents_of, silver_order
+from pipelines.provenance import keep_lineage
+from pipelines.quality import judge_table, keep_results, keep_rules
+from pipelines.settings import load_settings
+from pipelines.silver import Applied, apply
+from pipelines.storage import Lake
+
+app = typer.Typer()
+
+
+@app.command()
+def capture(
+    lake: LakeOption = None,
+    assets: AssetsOption = None,
+    bootstrap: BootstrapOption = None,
+    kafka: KafkaOption = None,
+    storage: StorageOption = None,
+    topic: Annotated[
+        list[str] | None, typer.Option("--topic", help="Only this declared topic; may be repeated.")
+    ] = None,
+    from_file: Annotated[
+        list[Path] | None,
+        typer.Option(
+            "--from-file",
+            help="A recorded stream (.jsonl, .jsonl.gz) instead of Kafka; may be repeated.",
+        ),
+    ] = None,
+    follow: Annotated[
+        bool,
+        typer.Option(
+            "--follow",
+            help="Go on until SIGTERM, sharing partitions with other followers of the group.",
+        ),
+    ] = False,
+    group: Annotated[str | None, typer.Option(help="Consumer group of followers.")] = None,
+    max_records: Annotated[
+        int, typer.Option(help="Records a batch.", min=1)
+    ] = BatchLimits().max_records,
+    max_mib: Annotated[int, typer.Option(help="MiB a batch.", min=1)] = BatchLimits().max_bytes
+    >> 20,
+    max_seconds: Annotated[
+        float, typer.Option(help="Seconds a batch is kept open.", min=0.05)
+    ] = BatchLimits().max_seconds,
+    accept_loss: Annotated[
+        bool,
+        typer.Option(
+            "--accept-loss", help="Go on where offsets are gone from the broker, and say which."
+        ),
+    ] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Read the declared topics into bronze, exactly once.
+
+    Bounded by default: to the ends the topics have now. A crash at any moment loses and doubles nothing.
+
+    Examples:
+        medallion capture --bootstrap localhost:9092
+
+        medallion capture --follow --max-seconds 1
+
+        medallion capture --from-file stream.jsonl.gz
+    """
+    settings = load_settings(
+        lake=lake, assets=assets, bootstrap=bootstrap, kafka=kafka or (), storage=storage or ()
+    )
+    catalog = load_catalog(settings.assets)
+    limits = BatchLimits(max_records=max_records, max_bytes=max_mib << 20, max_seconds=max_seconds)
+    with counter("records landed") as advance:
+
+        def progress(landed: Landed) -> None:
+            advance(landed.rows + landed.letters)
+
+        if from_file:
+            done = [
+                capture_file(open_lake(settings), catalog, path, limits=limits, progress=progress)
+                for path in from_file
+            ]
+        else:
+            mode = "follow" if follow else "bounded"
+            done = [
+                capture_kafka(
+                    settings,
+                    catalog,
+                    topics=topic or (),
+                    mode=mode,
+                    group=group,
+                    limits=limits,
+                    accept_loss=accept_loss,
+                    progress=progress,
+                )
+            ]
+    say_captured(done, as_json=as_json)
+
+
+@app.command("apply")
+def apply_command(
+    tables: TablesArgument = None,
+    lake: LakeOption = None,
+    assets: AssetsOption = None,
+    storage: StorageOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Bring silver (and history, quarantine) to the newest version of bronze.
+
+    Examples:
+        medallion apply
+
+        medallion apply silver.commerce.orders
+    """
+    settings = load_settings(lake=lake, assets=assets, storage=storage or ())
+    catalog, target = load_catalog(settings.assets), open_lake(settings)
+    finish(*_apply_all(target, catalog, tables), as_json=as_json)
+
+
+@app.command("build")
+def build_command(
+    tables: TablesArgument = None,
+    lake: LakeOption = None,
+    assets: AssetsOption = None,
+    storage: StorageOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Build gold from silver; a table whose inputs are as they were is left alone.
+
+    Examples:
+        medallion build
+
+        medallion build gold.commerce.daily_sales --json
+    """
+    settings = load_settings(lake=lake, assets=assets, storage=storage or ())
+    catalog, target = load_catalog(settings.assets), open_lake(settings)
+    finish(*_build_all(target, catalog, tables, failed=set()), as_json=as_json)
+
+
+@app.command()
+def run(
+    lake: LakeOption = None,
+    assets: AssetsOption = None,
+    bootstrap: BootstrapOption = None,
+    kafka: KafkaOption = None,
+    storage: StorageOption = None,
+    from_file: Annotated[
+        list[Path] | None,
+        typer.Option("--from-file", help="A recorded stream instead of Kafka; may be repeated."),
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Capture, apply and build, each to the end of what there is now.
+
+    A table that fails stops only what depends on it; the others go on, and the exit code tells.
+
+    Examples:
+        medallion run --bootstrap localhost:9092
+
+        medallion run --from-file stream.jsonl.gz --lake /data/lake
+    """
+    settings = load_settings(
+        lake=lake, assets=assets, bootstrap=bootstrap, kafka=kafka or (), storage=storage or ()
+    )
+    catalog, target = load_catalog(settings.assets), open_lake(settings)
+    if from_file:
+        captured = [capture_file(target, catalog, path) for path in from_file]
+    else:
+        captured = [capture_kafka(settings, catalog)]
+    keep_lineage(target, catalog, datetime.now(UTC))
+    applied, failed = _apply_all(target, catalog, None)
+    built, more = _build_all(target, catalog, None, failed=set(failed))
+    if not as_json:
+        say_captured(captured, as_json=False)
+    finish([*applied, *built], {**failed, **more}, as_json=as_json)
+
+
+def chosen(catalog: Catalog, layer: str, tables: Sequence[str] | None) -> list[str]:
+    """The tables of a layer that were asked for, in the order they are made."""
+    order = silver_order(catalog) if layer == "silver" else order_of(catalog)
+    for table in tables or ():
+        catalog[table]
+    return [table for table in order if not tables or table in tables]
+
+
+def _apply_all(
+    lake: Lake, catalog: Catalog, tables: Sequence[str] | None
+) -> tuple[list[Applied], dict[str, MedallionError]]:
+    done, failed, now = list[Applied](), dict[str, MedallionError](), datetime.now(UTC)
+    with counter("events applied") as advance:
+        for table in chosen(catalog, "silver", tables):
+            if any(parent in failed for parent in parents_of(catalog[table])):
+                continue
+            try:
+                done.append(apply(lake, catalog, table, now=now, progress=advance))
+                _keep_quality(lake, catalog, table, now)
+            except MedallionError as error:
+                failed[table] = error
+    return done, failed
+
+
+def _build_all(
+    lake: Lake, catalog: Catalog, tables: Sequence[str] | None, failed: set[str]
+) -> tuple[list[Built], dict[str, MedallionError]]:
+    done, errors, now, batch_id = (
+        list[Built](),
+        dict[str, MedallionError](),
+        datetime.now(UTC),
+        str(uuid.uuid4()),
+    )
+    for table in chosen(catalog, "gold", tables):
+        behind = {name.replace("history.", "silver.", 1) for name in inputs_of(catalog[table])}
+        if behind & (failed | errors.keys()):
+            continue
+        try:
+            done.append(build(lake, catalog, table, batch_id=batch_id, now=now))
+            if done[-1].changed:
+                _keep_quality(lake, catalog, table, now)
+        except MedallionError as error:
+            errors[table] = error
+    return done, errors
+
+
+def _keep_quality(lake: Lake, catalog: Catalog, table: str, now: datetime) -> None:
+    contract = catalog[table]
+    keep_rules(lake, rules_of(contract), now)
+    keep_results(lake, judge_table(lake, contract), now, run_id=f"cli/{now:%Y%m%dT%H%M%S%f}")
