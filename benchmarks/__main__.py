@@ -1,0 +1,213 @@
+"""`python -m benchmarks [capture|decode|apply|validate ...]`: the ratios, printed and kept.
+
+Examples:
+    python -m benchmarks
+    python -m benchmarks apply decode
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+RESULTS = Path(__file__).parent / "results.jsonl"
+ROWS, CHANGES, MESSAGES, EVENTS = 10_000_000, 100_000, 300_000, 300_000
+
+Line = tuple[str, str, str, str]
+
+
+def child(code: str, *arguments: str) -> dict[str, Any]:
+    """Runs a step in a process of its own; what it prints as JSON, with its peak memory in MB."""
+    tail = "; import resource; out['peak_mb'] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024; import json; print(json.dumps(out))"
+    done = subprocess.run(
+        [
+            sys.executable,
+            "-c",
+            f"import sys; from benchmarks import steps; out = {code}{tail}",
+            *arguments,
+        ],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if done.returncode:
+        raise SystemExit(done.stderr)
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def repeat(times: int, step: Callable[[], dict[str, Any]]) -> dict[str, float]:
+    """The medians of several runs."""
+    runs = [step() for _ in range(times)]
+    return {name: statistics.median(run[name] for run in runs) for name in runs[0]}
+
+
+def decode() -> list[Line]:
+    """Decode, order and reduce a ten-column table."""
+    found = repeat(3, lambda: child(f"steps.decode({EVENTS})"))
+    return [
+        (
+            "decode + reduce, ten columns",
+            f"{found['rate']:,.0f} events/s",
+            "≥ 300,000 events/s",
+            f"{found['peak_mb']:,.0f} MB",
+        )
+    ]
+
+
+def apply() -> list[Line]:
+    """100k scattered changes to 10M rows, against a bare merge of the same rows."""
+    with tempfile.TemporaryDirectory(prefix="bench") as folder:
+        base = Path(folder)
+        child(f"steps.prepare({ROWS}, {CHANGES}, sys.argv[1])", str(base / "made"))
+        ours, merges = list[dict[str, Any]](), list[dict[str, Any]]()
+        for _ in range(3):
+            for runs, step in ((ours, "apply"), (merges, "merge")):
+                shutil.copytree(base / "made", base / "copy")
+                runs.append(child(f"steps.{step}(sys.argv[1], {CHANGES})", str(base / "copy")))
+                shutil.rmtree(base / "copy")
+    mine, theirs = (statistics.median(run["seconds"] for run in runs) for runs in (ours, merges))
+    memory = max(run["peak_mb"] for run in ours)
+    told = f"{mine:.2f} s against {theirs:.2f} s; {memory:,.0f} MB"
+    return [
+        (
+            "apply 100k of 10M / bare DeltaTable.merge",
+            f"{mine / theirs:.2f}",
+            "≤ 1.00, below 1,500 MB",
+            told,
+        )
+    ]
+
+
+def capture() -> list[Line]:
+    """Capture into bronze, against an empty consume loop on the same topic of a real broker."""
+    from tests.stack import services
+
+    stood = services.status() is not None
+    stack = services.up()
+    lines = list[Line]()
+    try:
+        for title, blocks in (
+            ("capture / empty consume loop, schemaless", 0),
+            ("capture / empty consume loop, with schema block", 1),
+        ):
+            topic = f"bench.public.accounts{int(time.time())}"
+            child(
+                f"steps.produce(sys.argv[1], sys.argv[2], {MESSAGES}, {blocks})",
+                stack.bootstrap,
+                topic,
+            )
+            loops, tuned, ours = list[float](), list[float](), list[dict[str, Any]]()
+            for _ in range(3):
+                loops.append(
+                    child("steps.consume(sys.argv[1], sys.argv[2], {})", stack.bootstrap, topic)[
+                        "rate"
+                    ]
+                )
+                tuned.append(
+                    child(
+                        "steps.consume(sys.argv[1], sys.argv[2], {'fetch.queue.backoff.ms': 20})",
+                        stack.bootstrap,
+                        topic,
+                    )["rate"]
+                )
+                with tempfile.TemporaryDirectory(prefix="bench") as folder:
+                    ours.append(
+                        child(
+                            "steps.capture(sys.argv[1], sys.argv[2], sys.argv[3])",
+                            stack.bootstrap,
+                            topic,
+                            folder,
+                        )
+                    )
+            rate, empty, best = (
+                statistics.median(x) for x in ([run["rate"] for run in ours], loops, tuned)
+            )
+            memory = max(run["peak_mb"] for run in ours)
+            told = f"{rate:,.0f} against {empty:,.0f} messages/s (tuned loop {best:,.0f}: {rate / best:.2f}); {memory:,.0f} MB"
+            lines.append((title, f"{rate / empty:.2f}", "≥ 0.60", told))
+    finally:
+        if not stood:
+            services.down()
+    return lines
+
+
+def validate() -> list[Line]:
+    """Loading the definitions."""
+    times = list[float]()
+    for _ in range(3):
+        began = time.monotonic()
+        subprocess.run(
+            [sys.executable, "-m", "dagster", "definitions", "validate", "-w", "workspace.yaml"],
+            capture_output=True,
+            check=True,
+        )
+        times.append(time.monotonic() - began)
+    loaded = child("steps.load_definitions()")
+    imported = "imported" if loaded["great_expectations"] else "not imported"
+    return [
+        (
+            "dagster definitions validate",
+            f"{statistics.median(times):.1f} s",
+            "< 5 s",
+            f"great_expectations {imported}",
+        )
+    ]
+
+
+BENCHMARKS: dict[str, Callable[[], list[Line]]] = {
+    "decode": decode,
+    "apply": apply,
+    "capture": capture,
+    "validate": validate,
+}
+
+
+def main() -> None:
+    """Runs the benchmarks named, or all."""
+    names = sys.argv[1:] or list(BENCHMARKS)
+    if unknown := set(names) - set(BENCHMARKS):
+        sys.exit(
+            f"{__doc__}\nno benchmark '{min(unknown)}'; there are {', '.join(BENCHMARKS)}"
+            if "--help" not in names
+            else __doc__
+        )
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") >> 30
+    machine = f"{os.cpu_count()} cores, {memory} GiB, Python {platform.python_version()}"
+    table = Table(
+        "what", "measured", "wanted", "how", title=machine, title_justify="left", box=None
+    )
+    with RESULTS.open("a", encoding="utf-8") as kept:
+        for name in names:
+            for line in BENCHMARKS[name]():
+                table.add_row(*line)
+                told = dict(zip(("what", "measured", "wanted", "how"), line, strict=True))
+                kept.write(
+                    json.dumps(
+                        {
+                            "at": datetime.now(UTC).isoformat(timespec="seconds"),
+                            "machine": machine,
+                            **told,
+                        },
+                        ensure_ascii=False,
+                    )
+                    + "\n"
+                )
+    Console(width=170).print(table)
+
+
+if __name__ == "__main__":
+    main()
