@@ -14,6 +14,7 @@ from __future__ import annotations
 import uuid
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from decimal import Decimal
 from functools import cache
 from typing import Any, ClassVar
 
@@ -121,9 +122,19 @@ def _expectation(rule: Rule) -> Any:
         "meta": {"rule": rule.name, "rule_id": rule.rule_id},
         "severity": _SEVERITY[rule.severity],
     }
-    if rule.kind in (RuleKind.REFERENCE, RuleKind.EXPRESSION):
+    if rule.kind in (RuleKind.REFERENCE, RuleKind.EXPRESSION) or _would_round(rule):
         return ExpectRowsToKeepRule(rule=rule.name, **common)
     return _CORE[rule.kind](rule, common)
+
+
+def _would_round(rule: Rule) -> bool:
+    """Whether a bound is not a float, which Great Expectations makes of every number."""
+    bounds = [
+        rule.params[name]
+        for name in ("min", "max")
+        if isinstance(rule.params.get(name), int | float)
+    ]
+    return any(Decimal(float(bound)) != Decimal(bound) for bound in bounds)
 
 
 _SEVERITY = {Severity.ERROR: "critical", Severity.WARNING: "warning", Severity.INFO: "info"}

@@ -59,11 +59,12 @@ def _parse_present(
 
 def _needs_care(texts: pl.Series) -> pl.Series:
     """Texts that would break line by line reading, or hold an escape that simd-json mangles."""
-    broken = texts.str.contains_any(["\n", "\r"]) | (texts.str.len_bytes() < 2)
-    escapes = texts.str.contains_any(["\\ud", "\\uD"])
-    if escapes.any():
-        broken = broken | (escapes & texts.str.replace_all(_PAIR, "").str.contains(_HALF))
-    return broken | (texts.str.strip_chars().str.len_bytes() == 0)
+    blank = (texts.str.len_bytes() < 2) | texts.str.starts_with(" ") | texts.str.starts_with("\t")
+    marked = texts.str.contains_any(["\n", "\r", "\\ud", "\\uD"])
+    if not marked.any():
+        return blank
+    broken = texts.str.contains_any(["\n", "\r"])
+    return blank | broken | (marked & texts.str.replace_all(_PAIR, "").str.contains(_HALF))
 
 
 def _parse_fast(
