@@ -7,7 +7,6 @@ offset of each partition as app transactions, in one commit. The table says wher
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -16,62 +15,31 @@ import polars as pl
 from deltalake import DeltaTable
 
 from pipelines.capture.records import Origin, RecordBatch
-from pipelines.change.envelope import DESCRIPTION, describe
 from pipelines.change.position import PartitionState, assign
 from pipelines.contract import Catalog
 from pipelines.errors import ConflictError
+from pipelines.landing import (
+    BRONZE,
+    LETTERS,
+    bronze_rows,
+    describe_records,
+    event_ids,
+    letter_rows,
+    whole_records,
+)
 from pipelines.storage import Lake
-from pipelines.topics import TopicKind, kind_of, table_of
+from pipelines.topics import kind_of, table_of
 
 SCHEMAS = "system.main.schemas"
 DEAD_LETTERS = "system.main.dead_letters"
 #: Events in bronze that no row can be told from: kept apart, since dead letters and bronze are disjoint.
 UNKEYED_EVENTS = "system.main.unkeyed_events"
 
-_UTC = pl.Datetime("us", "UTC")
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-
-BRONZE: Mapping[str, pl.DataType] = {
-    "event_id": pl.String(),
-    "event_timestamp": _UTC,
-    "source_system": pl.String(),
-    "operation_type": pl.String(),
-    "table_name": pl.String(),
-    "raw_payload": pl.String(),
-    "ingestion_date": pl.Date(),
-    "key": pl.String(),
-    "topic": pl.String(),
-    "kafka_partition": pl.Int32(),
-    "kafka_offset": pl.Int64(),
-    "kafka_timestamp": _UTC,
-    "headers": pl.String(),
-    "payload_form": pl.String(),
-    "schema_fingerprint": pl.String(),
-    "transaction_id": pl.String(),
-    "source_epoch": pl.Int64(),
-    "source_commit": pl.Int64(),
-    "source_event": pl.Int64(),
-}
-
-LETTERS: Mapping[str, pl.DataType] = {
-    "letter_id": pl.String(),
-    "topic": pl.String(),
-    "kafka_partition": pl.Int32(),
-    "kafka_offset": pl.Int64(),
-    "kafka_timestamp": _UTC,
-    "key": pl.Binary(),
-    "value": pl.Binary(),
-    "headers": pl.String(),
-    "stage": pl.String(),
-    "reason": pl.String(),
-    "recorded_at": _UTC,
-}
-
 _BLOCKS: Mapping[str, pl.DataType] = {
     "schema_fingerprint": pl.String(),
     "schema_json": pl.String(),
     "first_topic": pl.String(),
-    "first_seen_at": _UTC,
+    "first_seen_at": pl.Datetime("us", "UTC"),
 }
 
 #: How far behind a partition's next offset its last rows are looked for before the whole table is.
@@ -138,7 +106,7 @@ class Bronze:
         for (topic,), records in frame.partition_by("topic", as_dict=True).items():
             target = self._target(str(topic))
             if target is not None:
-                described = _describe(records, kind_of(str(topic), self.catalog))
+                described = describe_records(records, kind_of(str(topic), self.catalog))
                 good = described.filter(pl.col("reason").is_null())
                 self._write_rows(str(topic), target, good, batch)
                 landed.append(good.select(letter_id="event_id"))
@@ -148,7 +116,7 @@ class Bronze:
         return table_of(topic, self.catalog)
 
     def _land_topic(self, topic: str, records: pl.DataFrame, batch: RecordBatch) -> Landed:
-        described = _describe(records, kind_of(topic, self.catalog)).with_columns(
+        described = describe_records(records, kind_of(topic, self.catalog)).with_columns(
             event_ids(batch.origin, topic).alias("event_id")
         )
         target = self._target(topic)
@@ -188,7 +156,7 @@ class Bronze:
         )
         placed, after = assign(fresh, states)
         try:
-            self.lake.write(handle, _rows(placed), mode="append", app=ahead)
+            self.lake.write(handle, bronze_rows(placed), mode="append", app=ahead)
         except ConflictError:
             self._states.pop(topic, None)
             raise
@@ -211,7 +179,9 @@ class Bronze:
             if version > (handle.transaction_version(name) or -1)
         }
         if len(fresh) or ahead:
-            self.lake.write(handle, _letters(_whole(fresh, batch)), mode="append", app=ahead)
+            self.lake.write(
+                handle, letter_rows(whole_records(fresh, batch)), mode="append", app=ahead
+            )
         return len(fresh)
 
     def _not_yet_there(
@@ -290,87 +260,6 @@ def _app_versions(batch: RecordBatch, topic: str) -> dict[str, int]:
     }
 
 
-def _describe(records: pl.DataFrame, kind: TopicKind) -> pl.DataFrame:
-    """The records with their description and text columns; `reason` where one cannot be an event."""
-    records = records.rename({"value_schema": "schema_fingerprint"})
-    value = _texts(records["value"])
-    key = _texts(records["key"])
-    garbled = (records["value"].is_not_null() & value.is_null()) | (
-        records["key"].is_not_null() & key.is_null()
-    )
-    header_op = records["headers"].str.extract(r'\["__op", ?"([a-z])"\]')
-    described = describe(value, header_op) if kind is not TopicKind.FILE else _nothing(len(records))
-    reason = pl.coalesce(
-        pl.lit(records["reason"]),
-        pl.when(pl.lit(garbled)).then(pl.lit("not_utf8")),
-        pl.col("reason"),
-    )
-    if kind is TopicKind.TABLE:
-        operation = pl.col("operation_type")
-    else:
-        operation = pl.lit(kind.name)
-        reason = pl.when(reason == "unknown_operation").then(None).otherwise(reason)
-    described = described.with_columns(reason.alias("reason"), operation.alias("operation_type"))
-    own = records.drop("reason").rename({"value": "value_bytes", "key": "key_bytes"})
-    return pl.concat(
-        [own, described, pl.DataFrame({"raw_payload": value, "key": key})], how="horizontal"
-    )
-
-
-def _texts(column: pl.Series) -> pl.Series:
-    """Bytes as text; null where they are no UTF-8, which Polars can only refuse as a whole."""
-    try:
-        return column.cast(pl.String)
-    except pl.exceptions.ComputeError:
-        return pl.Series(column.name, [_text(data) for data in column.to_list()], dtype=pl.String)
-
-
-def _text(data: bytes | None) -> str | None:
-    try:
-        return None if data is None else data.decode()
-    except UnicodeDecodeError:
-        return None
-
-
-def _nothing(count: int) -> pl.DataFrame:
-    return pl.DataFrame(
-        [
-            pl.Series(name, [None], dtype=dtype).new_from_index(0, count)
-            for name, dtype in DESCRIPTION.items()
-        ]
-    )
-
-
-def _rows(placed: pl.DataFrame) -> pl.DataFrame:
-    written = pl.from_epoch("kafka_timestamp", "ms").cast(_UTC)
-    changed = pl.from_epoch("source_time_us", "us").cast(_UTC)
-    return placed.with_columns(
-        kafka_timestamp=written,
-        event_timestamp=pl.coalesce(changed, written),
-        # A producer may leave the time out; the partition column must not be null.
-        ingestion_date=pl.coalesce(written, changed, pl.lit(_EPOCH)).dt.date(),
-        source_system=pl.coalesce("source_system", pl.col("topic").str.split(".").list.first()),
-    ).select(pl.col(name).cast(dtype) for name, dtype in BRONZE.items())
-
-
-def _whole(fresh: pl.DataFrame, batch: RecordBatch) -> pl.DataFrame:
-    """The records with key and value byte for byte as they came, schema blocks put back."""
-    own = fresh.drop("key").rename(
-        {"key_bytes": "key", "value_bytes": "value", "schema_fingerprint": "value_schema"}
-    )
-    return batch.originals(own).rename({"key": "key_bytes", "value": "value_bytes"})
-
-
-def _letters(bad: pl.DataFrame) -> pl.DataFrame:
-    return bad.with_columns(
-        kafka_timestamp=pl.from_epoch("kafka_timestamp", "ms").cast(_UTC),
-        key=pl.col("key_bytes"),
-        value=pl.col("value_bytes"),
-        stage=pl.lit("capture"),
-        recorded_at=pl.lit(datetime.now(UTC)),
-    ).select(pl.col(name).cast(dtype) for name, dtype in LETTERS.items())
-
-
 def keep_unkeyed(lake: Lake, rows: pl.DataFrame, now: datetime) -> int:
     """Bronze rows whose key cannot be read, with their `reason`; each once."""
     if not len(rows):
@@ -387,26 +276,6 @@ def keep_unkeyed(lake: Lake, rows: pl.DataFrame, now: datetime) -> int:
     if len(shaped):
         lake.write(handle, shaped, mode="append")
     return len(shaped)
-
-
-def event_ids(origin: Origin, topic: str) -> pl.Expr:
-    """A UUID (version 8, RFC 9562) of each record, from where it stands: the same whenever it is read."""
-    stem = pl.col("kafka_partition").map_batches(
-        lambda partitions: partitions.replace_strict(
-            {p: _stem(origin, topic, p) for p in partitions.unique()}, return_dtype=pl.String
-        ),
-        return_dtype=pl.String,
-        is_elementwise=True,
-    )
-    digits = pl.col("kafka_offset").cast(pl.String).str.zfill(15)
-    return pl.format("{}{}-{}", stem, digits.str.slice(0, 3), digits.str.slice(3))
-
-
-def _stem(origin: Origin, topic: str, partition: int) -> str:
-    digest = hashlib.sha256(
-        f"{origin.cluster}\0{origin.topic_id(topic)}\0{topic}\0{partition}".encode()
-    ).hexdigest()
-    return f"{digest[:8]}-{digest[8:12]}-8{digest[12:15]}-8"
 
 
 def _load_states(

@@ -13,19 +13,16 @@ One chunk of events is applied in these steps, and each may be repeated:
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 
 import polars as pl
 
 from pipelines.bronze import keep_unkeyed, schema_blocks
-from pipelines.change.decode import BRONZE_COLUMNS, DELETE, UPSERT, Events, decode_events, old_keys
+from pipelines.change.decode import DELETE, UPSERT, decode_events
 from pipelines.change.position import ORDER, is_after, is_newer
 from pipelines.change.reduce import (
-    UNAVAILABLE,
-    fill_across_moves,
-    fill_unchanged,
     newest,
     split_truncates,
 )
@@ -46,6 +43,7 @@ from pipelines.state import (
     tombstone_schema,
 )
 from pipelines.storage import Lake
+from pipelines.unchanged import fill_from_lake
 from pipelines.version import CODE_VERSION
 from quality_rules.split import Split
 
@@ -154,68 +152,10 @@ class _Work:
         unkeyed = keep_unkeyed(self.lake, events.unkeyed, self.now)
         rows, truncates = split_truncates(events.frame)
         waiting = state.waiting(self.contract)
-        rows = self._fill(rows, waiting, events, state)
+        rows = fill_from_lake(self.lake, self.contract, state, rows, waiting, events.unchanged)
         decision = self._decide(rows, waiting, truncates, state)
         self._write(state, decision, rows, truncates, chunk.version)
         return replace(decision.report, unkeyed=unkeyed)
-
-    # ---- FILL ---- #
-
-    def _fill(
-        self, rows: pl.DataFrame, waiting: pl.DataFrame, events: Events, state: State
-    ) -> pl.DataFrame:
-        """The rows with unchanged values filled in, from each other and from what is stored."""
-        if not events.unchanged:
-            return rows
-        keys = (
-            rows.filter(pl.any_horizontal(f"_same:{name}" for name in events.unchanged))
-            .select(self.key)
-            .unique()
-        )
-        stored = state.silver.find(keys, self.key, [*events.unchanged, *ORDER]).drop(FOUND)
-        gone = state.tombstones.find(keys, self.key, list(ORDER)).drop(FOUND)
-        nothing = pl.lit([], pl.List(pl.String())).alias("_issues")
-        known = [
-            stored.with_columns(pl.lit(UPSERT).alias("_verb"), nothing),
-            gone.with_columns(pl.lit(DELETE).alias("_verb"), nothing),
-            waiting.join(keys, on=self.key, how="semi").drop(FOUND),
-        ]
-        flags = [pl.lit(value=False).alias(f"_same:{name}") for name in events.unchanged]
-        marked = [
-            rows.with_columns(pl.lit(value=True).alias("_new")),
-            *(part.with_columns(*flags) for part in known),
-        ]
-        merged = pl.concat(marked, how="diagonal_relaxed")
-        filled = fill_unchanged(merged, self.key, events.unchanged)
-        moved = filled.filter(
-            pl.col("_new") & pl.col("_moved_from").is_not_null() & _lacks(events.unchanged)
-        )
-        if len(moved):
-            merged = pl.concat(
-                [merged, self._ancestors(moved["_moved_from"], events.unchanged)],
-                how="diagonal_relaxed",
-            )
-            filled = fill_across_moves(merged, self.key, events.unchanged)
-        return filled.filter(pl.col("_new")).select(*_columns(rows))
-
-    def _ancestors(self, texts: pl.Series, unchanged: Sequence[str]) -> pl.DataFrame:
-        """All events under these keys, and under those that their rows had before: from bronze, which forgets none."""
-        bronze = self.lake.scan(self.contract.bronze).select(BRONZE_COLUMNS)
-        wanted, rows = set(texts), no_rows()
-        while missing := wanted - set(rows["key"]):
-            rows = pl.concat([rows, bronze.filter(pl.col("key").is_in(sorted(missing))).collect()])
-            known = wanted | set(old_keys(rows["headers"]).drop_nulls())
-            if known == wanted:
-                break
-            wanted = known
-        blocks = schema_blocks(self.lake, set(rows["schema_fingerprint"].drop_nulls()))
-        frame = decode_events(rows, self.contract, blocks).frame
-        lacking = [
-            pl.lit(value=False).alias(f"_same:{name}")
-            for name in unchanged
-            if f"_same:{name}" not in frame.columns
-        ]
-        return frame.with_columns(pl.lit(value=False).alias("_new"), *lacking)
 
     # ---- DECIDE ---- #
 
@@ -414,16 +354,6 @@ class _Work:
             metadata=metadata,
             stats_columns=stats_columns(self.contract),
         )
-
-
-def _lacks(unchanged: Sequence[str]) -> pl.Expr:
-    return pl.any_horizontal(
-        pl.col("_issues").list.contains(f"{UNAVAILABLE}:{name}") for name in unchanged
-    )
-
-
-def _columns(rows: pl.DataFrame) -> list[str]:
-    return [name for name in rows.columns if not name.startswith("_same:")]
 
 
 def _beside(left: pl.DataFrame, right: pl.DataFrame, key: list[str], prefix: str) -> pl.DataFrame:

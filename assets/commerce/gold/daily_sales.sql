@@ -20,6 +20,6 @@ SELECT
   d.order_date_key,
   d.order_count,
   d.total_revenue,
-  CAST(ROUND(CAST(d.total_revenue AS DOUBLE) / CAST(NULLIF(d.order_count, 0) AS DOUBLE), 2) AS DECIMAL(18, 2)) AS avg_order_value,
+  CAST(ROUND(CAST(d.total_revenue AS DECIMAL(38, 6)) / CAST(NULLIF(d.order_count, 0) AS DECIMAL(38, 6)), 2) AS DECIMAL(18, 2)) AS avg_order_value,
   d.unique_customers
 FROM days AS d

@@ -10,6 +10,7 @@ parts AS (
     CAST(EXTRACT(QUARTER FROM d.day) AS INTEGER) AS quarter,
     CAST(EXTRACT(MONTH FROM d.day) AS INTEGER) AS month,
     CAST(EXTRACT(DAY FROM d.day) AS INTEGER) AS day_of_month,
+    CAST(EXTRACT(WEEK FROM d.day) AS INTEGER) AS iso_week,
     CAST(EXTRACT(ISODOW FROM d.day) AS INTEGER) AS weekday
   FROM days AS d
 )
@@ -20,6 +21,7 @@ SELECT
   p.quarter,
   p.month,
   p.day_of_month AS day,
+  p.iso_week,
   p.weekday,
   p.weekday >= 6 AS is_weekend
 FROM parts AS p

@@ -8,7 +8,10 @@ WITH orders AS (
     o.valid_from,
     o.valid_to,
     o.is_current,
-    o.source_event
+    o.source_event,
+    ROW_NUMBER() OVER (
+      PARTITION BY o.order_id ORDER BY o.source_epoch, o.source_commit, o.source_event, o.source_offset
+    ) AS nth
   FROM history.commerce.orders AS o
   WHERE o.verdict = 'kept'
 ),
@@ -23,11 +26,14 @@ lines AS (
     i.valid_from,
     i.valid_to,
     i.is_current,
-    i.source_event
+    i.source_event,
+    ROW_NUMBER() OVER (
+      PARTITION BY i.order_item_id ORDER BY i.source_epoch, i.source_commit, i.source_event, i.source_offset
+    ) AS nth
   FROM history.commerce.order_items AS i
   WHERE i.verdict = 'kept'
 ),
-intervals AS (
+overlaps AS (
   SELECT
     l.order_item_id,
     l.order_id,
@@ -46,7 +52,9 @@ intervals AS (
       ELSE LEAST(l.valid_to, o.valid_to)
     END AS valid_to,
     l.is_current AND o.is_current AS is_current,
-    GREATEST(l.source_event, o.source_event) AS source_version
+    GREATEST(l.source_event, o.source_event) AS source_version,
+    l.nth AS line_nth,
+    o.nth AS order_nth
   FROM lines AS l
   INNER JOIN orders AS o ON l.order_id = o.order_id
   WHERE (o.valid_to IS NULL OR l.valid_from < o.valid_to)
@@ -54,23 +62,22 @@ intervals AS (
     AND (l.valid_to IS NULL OR l.valid_from < l.valid_to)
     AND (o.valid_to IS NULL OR o.valid_from < o.valid_to)
 ),
-first_lines AS (
-  SELECT
-    n.order_id,
-    n.valid_from,
-    MIN(n.order_item_id) AS order_item_id
-  FROM intervals AS n
-  GROUP BY n.order_id, n.valid_from
+cuts AS (
+  SELECT n.order_id, n.valid_from AS cut
+  FROM overlaps AS n
+  UNION
+  SELECT n.order_id, n.valid_to AS cut
+  FROM overlaps AS n
+  WHERE n.valid_to IS NOT NULL
 ),
-current_first_lines AS (
+intervals AS (
   SELECT
-    n.order_id,
-    MIN(n.order_item_id) AS order_item_id
-  FROM intervals AS n
-  WHERE n.is_current
-  GROUP BY n.order_id
+    c.order_id,
+    c.cut AS valid_from,
+    LEAD(c.cut) OVER (PARTITION BY c.order_id ORDER BY c.cut) AS valid_to
+  FROM cuts AS c
 ),
-marked AS (
+versions AS (
   SELECT
     n.order_item_id,
     n.order_id,
@@ -82,17 +89,46 @@ marked AS (
     n.status,
     n.shipping_amount,
     n.order_date,
-    n.valid_from,
-    n.valid_to,
-    n.is_current,
+    t.valid_from,
+    t.valid_to,
+    n.is_current AND t.valid_to IS NULL AS is_current,
     n.source_version,
-    CASE
-      WHEN n.is_current THEN c.order_item_id = n.order_item_id
-      ELSE f.order_item_id = n.order_item_id
-    END AS is_first
-  FROM intervals AS n
-  INNER JOIN first_lines AS f ON n.order_id = f.order_id AND n.valid_from = f.valid_from
-  LEFT JOIN current_first_lines AS c ON n.order_id = c.order_id
+    ROW_NUMBER() OVER (
+      PARTITION BY n.order_item_id, t.valid_from ORDER BY n.line_nth DESC, n.order_nth DESC
+    ) AS newest
+  FROM overlaps AS n
+  INNER JOIN intervals AS t ON n.order_id = t.order_id
+  WHERE n.valid_from <= t.valid_from
+    AND (n.valid_to IS NULL OR t.valid_from < n.valid_to)
+),
+first_lines AS (
+  SELECT
+    v.order_id,
+    v.valid_from,
+    MIN(v.order_item_id) AS order_item_id
+  FROM versions AS v
+  GROUP BY v.order_id, v.valid_from
+),
+marked AS (
+  SELECT
+    v.order_item_id,
+    v.order_id,
+    v.product_id,
+    v.line_total,
+    v.discount_amount,
+    v.tax_amount,
+    v.customer_id,
+    v.status,
+    v.shipping_amount,
+    v.order_date,
+    v.valid_from,
+    v.valid_to,
+    v.is_current,
+    v.source_version,
+    f.order_item_id = v.order_item_id AS is_first
+  FROM versions AS v
+  INNER JOIN first_lines AS f ON v.order_id = f.order_id AND v.valid_from = f.valid_from
+  WHERE v.newest = 1
 )
 SELECT
   m.order_item_id,
