@@ -87,6 +87,11 @@ def silver_spec(request: pytest.FixtureRequest) -> Iterator[Spec]:
                 (int(row["id"]), int(row["cents"]), None if row["note"] == "-" else row["note"])
                 for row in rows_of(then)
             }
+            if needs_order and request.param == "backwards":
+                # What a change leaves out is known only from the changes before it: nothing is made up.
+                assert held(lake) <= expected
+                return
+            assert held(lake) == expected
             waiting = (
                 lake.scan("quarantine.shop.items").select("id", "quality_issues").collect().rows()
             )
