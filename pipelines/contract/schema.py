@@ -12,6 +12,9 @@ from pipelines.contract.model import Contract
 #: Filled in by the loader, not by people.
 _INTERNAL = ("path", "sql")
 
+#: Where the contracts' first lines look for it.
+PUBLISHED = "assets/contract.schema.json"
+
 
 def contract_schema() -> dict[str, Any]:
     """The schema (JSON Schema 2020-12) of `<domain>/<layer>/<table>.yaml`."""
@@ -26,8 +29,9 @@ def contract_schema() -> dict[str, Any]:
 
 
 def main() -> None:
-    """Writes the schema to the file named on the command line."""
-    Path(sys.argv[1]).write_text(json.dumps(contract_schema(), indent=2) + "\n", "utf-8")
+    """Writes the schema to the file named on the command line, or to the published one."""
+    path = Path(sys.argv[1] if len(sys.argv) > 1 else PUBLISHED)
+    path.write_text(json.dumps(contract_schema(), indent=2) + "\n", "utf-8")
 
 
 if __name__ == "__main__":
