@@ -151,9 +151,7 @@ class Bronze:
         }
         if not len(fresh) and not ahead:
             return 0
-        states = self._states.get(topic) or _load_states(
-            self.lake, handle, fresh["kafka_partition"].unique().to_list()
-        )
+        states = self._states.get(topic) or _load_states(self.lake, handle)
         placed, after = assign(fresh, states)
         try:
             self.lake.write(handle, bronze_rows(placed), mode="append", app=ahead)
@@ -278,24 +276,21 @@ def keep_unkeyed(lake: Lake, rows: pl.DataFrame, now: datetime) -> int:
     return len(shaped)
 
 
-def _load_states(
-    lake: Lake, handle: DeltaTable, partitions: list[int]
-) -> dict[int, PartitionState]:
+def _load_states(lake: Lake, handle: DeltaTable) -> dict[int, PartitionState]:
     """Where each partition stands, from its last rows; by the statistics few files are read."""
-    rows = lake.scan_handle(handle).filter(pl.col("kafka_partition").is_in(partitions))
+    rows = lake.scan_handle(handle)
     ends = (
         rows.group_by("kafka_partition")
         .agg(pl.col("kafka_offset").max())
         .collect(engine="streaming")
     )
-    return {
-        partition: _load_state(
-            rows.filter(
-                pl.col("kafka_partition") == partition, pl.col("kafka_offset") > end - _TAIL_OFFSETS
-            ).collect()
+    tails = {
+        partition: rows.filter(
+            pl.col("kafka_partition") == partition, pl.col("kafka_offset") > end - _TAIL_OFFSETS
         )
         for partition, end in ends.iter_rows()
     }
+    return {partition: _load_state(tail.collect()) for partition, tail in tails.items()}
 
 
 def _load_state(tail: pl.DataFrame) -> PartitionState:
@@ -305,6 +300,7 @@ def _load_state(tail: pl.DataFrame) -> PartitionState:
     )
     return PartitionState(
         epoch=last["source_epoch"],
+        written_ms=int(current["kafka_timestamp"].dt.epoch("ms").min() or 0),  # pyright: ignore[reportArgumentType] - a number
         commit=current["source_commit"][-1],
         event=current["source_event"][-1],
         snapshot_ms=last["source_epoch"] or None,

@@ -121,7 +121,14 @@ def _with_truncates(
         .select(*key, *(pl.col(n).alias(f"_first:{n}") for n in ORDER))
     )
     pairs = first.join(truncates.unique(), how="cross")
-    older = exceeds([(pl.col(name), pl.col(f"_first:{name}")) for name in ORDER])
+    # A key's first version may be of a partition that knows no epoch; then the log position decides.
+    epoch = (
+        pl.when(pl.col(f"_first:{ORDER[0]}") == 0)
+        .then(pl.col(ORDER[0]))
+        .otherwise(pl.col(f"_first:{ORDER[0]}"))
+    )
+    first_at = [epoch, *(pl.col(f"_first:{name}") for name in ORDER[1:])]
+    older = exceeds(list(zip([pl.col(name) for name in ORDER], first_at, strict=True)))
     ends = pairs.filter(older).select(
         *key,
         *ORDER,

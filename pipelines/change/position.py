@@ -30,6 +30,8 @@ class PartitionState:
     """Where a partition's last landed event stands; what the next one is compared with."""
 
     epoch: int = 0
+    #: When the producer had written a record of this epoch, in milliseconds.
+    written_ms: int = 0
     commit: int = 0
     event: int = 0
     #: Source time in milliseconds of the last full-snapshot row: another one begins a new epoch.
@@ -54,7 +56,9 @@ def assign(
         _assign_partition(part, states.get(int(partition[0]), PartitionState()))
         for partition, part in ordered.group_by("kafka_partition", maintain_order=True)
     ]
-    frame = _share_epochs(pl.concat([part for part, _ in parts])) if parts else _empty(ordered)
+    frame = (
+        _share_epochs(pl.concat([part for part, _ in parts]), states) if parts else _empty(ordered)
+    )
     after = {int(part["kafka_partition"][0]): state for part, state in parts}
     return frame, {**states, **after}
 
@@ -169,6 +173,9 @@ def _state_after(
         commit, event = max((commit, event), (state.commit, state.event))
     return PartitionState(
         epoch=last["source_epoch"],
+        written_ms=state.written_ms
+        if last["source_epoch"] == state.epoch
+        else last["kafka_timestamp"] or 0,
         commit=commit,
         event=event,
         snapshot_ms=snapshot_ms,
@@ -179,19 +186,22 @@ def _state_after(
     )
 
 
-def _share_epochs(frame: pl.DataFrame) -> pl.DataFrame:
+def _share_epochs(frame: pl.DataFrame, states: Mapping[int, PartitionState]) -> pl.DataFrame:
     """Epochs across partitions: a partition that a snapshot sent no row to still enters its epoch.
 
-    The producer's clock tells: what it wrote after the first row of a snapshot, in any partition,
-    belongs to that snapshot or to what follows it.
+    The producer's clock tells: what it wrote after a row of a snapshot, in any partition, belongs
+    to that snapshot or to what follows it.
     """
-    starts = (
+    seen = (
         frame.filter(pl.col("snapshot").is_in(_FULL_SNAPSHOT))
         .group_by("source_epoch")
         .agg(pl.col("kafka_timestamp").min())
-        .sort("source_epoch")
     )
-    for epoch, written in starts.iter_rows():
+    starts = dict(
+        sorted((state.epoch, state.written_ms) for state in states.values() if state.epoch)
+    )
+    starts |= {epoch: written for epoch, written in seen.iter_rows() if epoch not in starts}
+    for epoch, written in sorted(starts.items()):
         later = (pl.col("kafka_timestamp") > written) & (pl.col("source_epoch") < epoch)
         frame = frame.with_columns(
             pl.when(later).then(epoch).otherwise("source_epoch").alias("source_epoch")
@@ -217,14 +227,28 @@ def is_newer(left: str, right: str) -> pl.Expr:
 
 
 def is_after(position: Sequence[int]) -> pl.Expr:
-    """Whether an event is newer than a position."""
+    """Whether an event is newer than a truncate's position."""
     return exceeds(
-        [(pl.col(name), pl.lit(value)) for name, value in zip(ORDER, position, strict=True)]
+        list(
+            zip(
+                _beside_truncate([pl.lit(value) for value in position]),
+                [pl.lit(value) for value in position],
+                strict=True,
+            )
+        )
     )
 
 
 def is_before(position: Sequence[int]) -> pl.Expr:
-    """Whether an event is older than a position."""
-    return exceeds(
-        [(pl.lit(value), pl.col(name)) for name, value in zip(ORDER, position, strict=True)]
-    )
+    """Whether an event is older than a truncate's position."""
+    values = [pl.lit(value) for value in position]
+    return exceeds(list(zip(values, _beside_truncate(values), strict=True)))
+
+
+def _beside_truncate(position: Sequence[pl.Expr]) -> list[pl.Expr]:
+    """An event's position to compare with a truncate's, which may be of another partition.
+
+    A partition that a snapshot sent no row to knows no epoch (0): there the log position decides.
+    """
+    epoch = pl.when(pl.col(ORDER[0]) == 0).then(position[0]).otherwise(pl.col(ORDER[0]))
+    return [epoch, *(pl.col(name) for name in ORDER[1:])]
