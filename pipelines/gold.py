@@ -22,7 +22,7 @@ from lineage.columns import tables_of
 from lineage.errors import LineageError
 from pipelines.contract import Catalog, Contract, did_you_mean
 from pipelines.errors import ContractError, LakeError, LossError, QualityError, QueryError
-from pipelines.storage import Lake
+from pipelines.storage import Lake, schema_of
 from pipelines.version import CODE_VERSION
 
 _UTC = pl.Datetime("us", "UTC")
@@ -276,7 +276,11 @@ def _write(
     full = rows.with_columns(mark).select(schema.keys()).sort(contract.key)
     handle = lake.create(contract.table, schema)
     return lake.write(
-        handle, full, mode="overwrite", metadata={"recipe": recipe, "batch_id": batch_id}
+        handle,
+        full,
+        mode="overwrite",
+        metadata={"recipe": recipe, "batch_id": batch_id},
+        reshape=schema_of(handle) != pl.Schema(schema),
     ), True
 
 

@@ -156,8 +156,12 @@ class Lake:
         mode: Literal["append", "overwrite"],
         app: Mapping[str, int] = {},
         metadata: Mapping[str, str] = {},
+        reshape: bool = False,
     ) -> int:
         """Appends or replaces rows in one commit together with the app transactions; the new version.
+
+        `reshape` gives an overwritten table the columns and types of the rows: for what can be
+        computed again, never for what was captured.
 
         The commit is guarded by the version the handle shows: delta-rs refuses a second writer of
         the same app transaction, and we refuse a frame whose types are not exactly the table's.
@@ -167,12 +171,14 @@ class Lake:
             ConflictError: when another writer came first; nothing was written.
             LakeError: when the store refuses the write.
         """
-        refuse_other_types(handle, frame)
+        if not reshape:
+            refuse_other_types(handle, frame)
         try:
             write_deltalake(
                 handle,
                 frame.to_arrow(compat_level=pl.CompatLevel.oldest()),
                 mode=mode,
+                schema_mode="overwrite" if reshape else None,
                 storage_options=dict(self.options),
                 commit_properties=CommitProperties(
                     custom_metadata=dict(metadata),

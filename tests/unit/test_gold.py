@@ -58,6 +58,27 @@ def test_nothing_is_written_where_nothing_changed(bench: Bench):
     assert bench.lake.scan("gold.shop.a").collect().rows() == [("y", "b4")]
 
 
+def test_a_contract_that_changes_a_type_reshapes_the_table(bench: Bench):
+    bench.items(("x", 1.0))
+    bench.build(
+        bench.table(
+            f"SELECT id, CAST(amount AS INTEGER) AS n FROM {SOURCE}",
+            "{id: {type: string}, n: {type: int32}}",
+        )
+    )
+    bench.build(
+        bench.table(
+            f"SELECT id, CAST(amount AS BIGINT) AS n, 1 = 1 AS new FROM {SOURCE}",
+            "{id: {type: string}, n: {type: int64}, new: {type: bool}}",
+        )
+    )
+    assert bench.lake.scan("gold.shop.a").collect().schema == {
+        "id": pl.String,
+        "n": pl.Int64,
+        "new": pl.Boolean,
+    }
+
+
 def test_surrogate_keys_outlive_their_table(bench: Bench):
     catalog = bench.table(
         f"SELECT id FROM {SOURCE}",
