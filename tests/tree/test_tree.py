@@ -45,6 +45,23 @@ def test_every_column_is_described_and_every_silver_table_names_a_rule():
         assert contract.rules or contract.layer == "gold", contract.table
 
 
+def test_every_file_of_a_domain_is_a_contract_or_the_sql_beside_one():
+    files = {
+        path for layer in ("silver", "gold") for path in (ROOT / "assets").glob(f"*/{layer}/*")
+    }
+    contracts = {contract.path for contract in CATALOG.contracts.values()}
+    beside = {path.with_suffix(".sql") for path in contracts if path.parent.name == "gold"}
+    assert files == contracts | beside
+
+
+def test_every_contract_names_the_schema_that_editors_complete_it_by():
+    for contract in CATALOG.contracts.values():
+        first, named = contract.path.read_text().splitlines()[0], "# yaml-language-server: $schema="
+        assert first.startswith(named), contract.path
+        published = (contract.path.parent / first.removeprefix(named)).resolve()
+        assert published == ROOT / "assets" / "contract.schema.json"
+
+
 def test_gold_reads_tables_that_exist_and_its_lineage_resolves():
     known, lineage = columns_of(CATALOG), lineage_of(CATALOG)
     for contract in CATALOG.layer("gold"):
@@ -83,6 +100,7 @@ def test_modules_stay_small_and_work_on_columns(path: Path):
     )
     assert by_row is None or allowed, f"{name}: {by_row[0]} outside the places that have a reason"
     assert "to_pyarrow" not in text, "aborts short processes at exit, and knows no deletion vectors"
+    assert ".count()" not in text, "DeltaTable.count() counts rows that deletion vectors took away"
 
 
 def test_every_exception_is_still_needed():
