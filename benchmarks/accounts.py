@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import random
 from collections.abc import Iterable
@@ -54,7 +55,7 @@ _FIELDS = [
 def event(number: int, key: int) -> str:
     """An update of one row as the connector writes it, some 700 bytes; every row has its own values."""
     after = {
-        "id": key, "customer": f"{key:08x}-4e5f-6071-8293-a4b5c6d7e8f9", "status": "SHIPPED", "total": "BAE=", "currency": "USD",
+        "id": key, "customer": f"{key:08x}-4e5f-6071-8293-a4b5c6d7e8f9", "status": "SHIPPED", "total": base64.b64encode((key % 8_000_000).to_bytes(3, "big")).decode(), "currency": "USD",
         "created_at": f"2026-01-{key % 28 + 1:02}T10:{number % 60:02}:19.{key % 1_000_000:06}Z", "created_by": "checkout",
         "updated_at": f"2026-02-{key % 28 + 1:02}T10:{number % 60:02}:19.{number % 1_000_000:06}Z", "version": number % 9 + 1, "ordered_on": 20512,
     }  # fmt: skip

@@ -85,6 +85,7 @@ def build(lake: Lake, catalog: Catalog, table: str, *, batch_id: str, now: datet
         LossError: when a value does not fit the contract's type exactly.
         QualityError: when the key is not one: null, or the same twice.
         QueryError: when the engine refuses the SQL.
+        ConflictError: when another builder came first; the table is as that one left it.
     """
     began = time.monotonic()
     contract = catalog[table]
@@ -101,10 +102,12 @@ def build(lake: Lake, catalog: Catalog, table: str, *, batch_id: str, now: datet
             input_versions=versions,
             seconds=time.monotonic() - began,
         )
-    rows = _run(lake, contract, handles)
-    rows = _with_surrogate_key(lake, contract, rows, now)
-    rows = _exactly(contract, rows)
+    added = _added(contract)
+    rows = _exactly(contract, _run(lake, contract, handles), added)
+    rows, numbers = _with_surrogate_key(lake, contract, rows)
     _refuse_bad_keys(contract, rows)
+    if numbers is not None:
+        _keep(lake, contract, numbers, now)
     version, changed = _write(lake, contract, rows, recipe, batch_id)
     return Built(
         table=table,
@@ -175,15 +178,40 @@ def _run(lake: Lake, contract: Contract, handles: Mapping[str, DeltaTable]) -> p
         ) from error
 
 
-def _exactly(contract: Contract, rows: pl.DataFrame) -> pl.DataFrame:
-    """The contract's columns in its order and types; a cast that would change a value is refused."""
-    added = [contract.batch_id] if contract.batch_id else []
+def _added(contract: Contract) -> list[str]:
+    """The columns that the build gives, not the SQL.
+
+    Raises:
+        ContractError: when one of them, or a part of the natural key, is not a column to be had.
+    """
+    surrogate = contract.surrogate_key
+    added = [name for name in (surrogate and surrogate.column, contract.batch_id) if name]
+    from_sql = [name for name in contract.columns if name not in added]
+    wanted = [(name, contract.columns, "batch_id and surrogate_key.column") for name in added]
+    if surrogate is not None:
+        wanted += [(name, from_sql, "surrogate_key.of") for name in surrogate.of]
+    for name, known, place in wanted:
+        if name not in known:
+            raise ContractError(
+                f"{contract.path}: column '{name}' is not one that {place} can name",
+                hint=did_you_mean(name, known),
+            )
+    return added
+
+
+def _exactly(contract: Contract, rows: pl.DataFrame, added: Sequence[str]) -> pl.DataFrame:
+    """The SQL's columns in the contract's order and types; a cast that would change a value is refused."""
     wanted = [name for name in contract.columns if name not in added]
     for name in (*wanted, *rows.columns):
         if name not in rows.columns:
             raise ContractError(
                 f"{contract.path}: column '{name}' is not in the SQL's result",
                 hint=did_you_mean(name, rows.columns),
+            )
+        if name in added:
+            raise ContractError(
+                f"{contract.path}: the SQL gives column '{name}', which the build gives",
+                hint="leave it out of the SQL",
             )
         if name not in wanted:
             raise ContractError(
@@ -194,14 +222,17 @@ def _exactly(contract: Contract, rows: pl.DataFrame) -> pl.DataFrame:
 
 
 def _cast(contract: Contract, column: pl.Series) -> pl.Series:
-    wanted = contract.columns[column.name].type.stored
-    if column.dtype == wanted:
+    wanted = contract.columns[column.name].type
+    if column.dtype == wanted.stored:
         return column
-    cast = column.cast(wanted, strict=False)
-    lost = (column.is_not_null() & cast.is_null()).any()
-    if lost or not _same(column, cast):
+    try:
+        cast = column.cast(wanted.stored, strict=False)
+        lost = (column.is_not_null() & cast.is_null()).any() or not _same(column, cast)
+    except pl.exceptions.PolarsError:  # no cast leads from the one type to the other
+        cast, lost = column, True
+    if lost:
         raise LossError(
-            f"{contract.table}: column '{column.name}' is {column.dtype} in the SQL's result and would lose something as {contract.columns[column.name].type}",
+            f"{contract.table}: column '{column.name}' is {column.dtype} in the SQL's result and would lose something as {wanted}",
             hint="cast it in the SQL, where the rounding can be seen",
         )
     return cast
@@ -227,38 +258,67 @@ def _refuse_bad_keys(contract: Contract, rows: pl.DataFrame) -> None:
 # ---- SURROGATE KEYS ---- #
 
 
+@dataclass(frozen=True, slots=True)
+class _Numbers:
+    """Keys that a build gives for the first time, and the table they were found missing from."""
+
+    handle: DeltaTable
+    rows: pl.DataFrame
+
+
 def _with_surrogate_key(
-    lake: Lake, contract: Contract, rows: pl.DataFrame, now: datetime
-) -> pl.DataFrame:
-    """The rows with their integer key: the one they were first given, even if gold is made anew."""
+    lake: Lake, contract: Contract, rows: pl.DataFrame
+) -> tuple[pl.DataFrame, _Numbers | None]:
+    """The rows with their integer key: the one they were first given, even if gold is made anew.
+
+    New keys follow the largest, in the order of the natural key. They are only kept once the rows
+    are known to be right: a build that is refused gives none.
+    """
     surrogate = contract.surrogate_key
     if surrogate is None:
-        return rows
+        return rows, None
     of = list(surrogate.of)
+    nulls = rows.filter(pl.any_horizontal(pl.col(name).is_null() for name in of)).height
+    if nulls:
+        raise QualityError(
+            f"{contract.table}: {nulls} rows whose natural key is null ({', '.join(of)}); the table was left as it is",
+            hint="leave them out in the SQL, or give them a value of their own",
+        )
+    handle = _open_keys(lake, contract)
+    known = lake.scan_handle(handle).drop("given_at").collect()
+    new = rows.select(of).unique().join(known, on=of, how="anti").sort(of)
+    first = int(known[surrogate.column].max() or 0) + 1  # pyright: ignore[reportArgumentType] - an integer column
+    numbered = new.with_columns(
+        pl.int_range(first, first + len(new), dtype=pl.Int64).alias(surrogate.column)
+    )
+    keys = pl.concat([known, numbered])
+    full = rows.join(keys, on=of, how="left")
+    exact = full.with_columns(_cast(contract, full[surrogate.column]))
+    return exact, _Numbers(handle, numbered) if len(numbered) else None
+
+
+def _open_keys(lake: Lake, contract: Contract) -> DeltaTable:
+    surrogate = contract.surrogate_key
+    assert surrogate is not None  # noqa: S101 - asked by those that have one
     schema = {
-        **{name: contract.columns[name].type.stored for name in of},
+        **{name: contract.columns[name].type.stored for name in surrogate.of},
         surrogate.column: pl.Int64(),
         "given_at": _UTC,
     }
     table = contract.sibling("keys")
     handle = lake.create(table, schema)
-    known = lake.scan_handle(handle).collect()
-    new = (
-        rows.select(pl.col(name).cast(schema[name]) for name in of)
-        .unique()
-        .join(known, on=of, how="anti")
-        .sort(of)
-    )
-    if len(new):
-        first = int(known[surrogate.column].max() or 0) + 1  # pyright: ignore[reportArgumentType] - an integer column
-        numbered = new.with_columns(
-            pl.int_range(first, first + len(new), dtype=pl.Int64).alias(surrogate.column),
-            pl.lit(now).cast(_UTC).alias("given_at"),
+    if schema_of(handle) != pl.Schema(schema):
+        raise ContractError(
+            f"{contract.path}: {table} holds keys of other columns or types than surrogate_key names",
+            hint="keys are kept for ever: make a dimension of another name",
         )
-        guard = {f"keys/{table}": first + len(new)}
-        lake.write(handle, numbered.select(schema.keys()), mode="append", app=guard)
-        known = pl.concat([known, numbered.select(known.columns)])
-    return rows.join(known.drop("given_at"), on=of, how="left")
+    return handle
+
+
+def _keep(lake: Lake, contract: Contract, numbers: _Numbers, now: datetime) -> None:
+    rows = numbers.rows.with_columns(pl.lit(now).cast(_UTC).alias("given_at"))
+    guard = {f"keys/{contract.sibling('keys')}": numbers.handle.version() + 1}
+    lake.write(numbers.handle, rows, mode="append", app=guard)
 
 
 # ---- WRITE ---- #
@@ -268,24 +328,34 @@ def _write(
     lake: Lake, contract: Contract, rows: pl.DataFrame, recipe: str, batch_id: str
 ) -> tuple[int, bool]:
     """The version, and whether it is new. The rows are compared without the build's own mark."""
-    schema = {name: column.type.stored for name, column in contract.columns.items()}
+    schema = pl.Schema({name: column.type.stored for name, column in contract.columns.items()})
     handle = lake.open(contract.table)
-    if handle is not None and _holds(lake, handle, rows, contract.key):
+    if handle is not None and _holds(lake, handle, rows, schema, contract.key):
         return handle.version(), False
     mark = [pl.lit(batch_id).alias(contract.batch_id)] if contract.batch_id else []
     full = rows.with_columns(mark).select(schema.keys()).sort(contract.key)
     handle = lake.create(contract.table, schema)
+    # Two overwrites of an empty table do not conflict in Delta; one app transaction makes them.
+    guard = {f"build/{contract.table}": handle.version() + 1}
     return lake.write(
         handle,
         full,
         mode="overwrite",
+        app=guard,
         metadata={"recipe": recipe, "batch_id": batch_id},
-        reshape=schema_of(handle) != pl.Schema(schema),
+        reshape=_shape(schema_of(handle)) != _shape(schema),
     ), True
 
 
-def _holds(lake: Lake, handle: DeltaTable, rows: pl.DataFrame, key: Sequence[str]) -> bool:
-    old = lake.scan_handle(handle)
-    if any(old.collect_schema().get(name) != dtype for name, dtype in rows.schema.items()):
+def _shape(schema: pl.Schema) -> dict[str, pl.DataType]:
+    """Names and types; Delta keeps the order a table was made in."""
+    return dict(schema)
+
+
+def _holds(
+    lake: Lake, handle: DeltaTable, rows: pl.DataFrame, schema: pl.Schema, key: Sequence[str]
+) -> bool:
+    if _shape(schema_of(handle)) != _shape(schema):
         return False
-    return old.select(rows.columns).collect().sort(key).equals(rows.sort(key))
+    old = lake.scan_handle(handle).select(rows.columns).collect()
+    return old.sort(key).equals(rows.sort(key))
