@@ -200,7 +200,7 @@ class Raced(Lake):
         name = ".".join(handle.table_uri.rstrip("/").split("/")[-3:])
         if other.version(name) == handle.version():
             theirs = frame.with_columns(id=pl.lit("theirs"))
-            other.write(other.handle(name), theirs, **{**more, "metadata": {}})
+            other.write(other.handle(name), theirs, **(more | {"metadata": {}}))  # pyright: ignore[reportArgumentType]
         return super().write(handle, frame, **more)
 
 
