@@ -11,6 +11,7 @@ from collections.abc import Mapping
 
 import polars as pl
 
+from pipelines.change.calendar import millis_as_micros, on_calendar
 from pipelines.change.ndjson import parse
 
 ENVELOPE = "envelope"
@@ -145,7 +146,9 @@ def _read_envelope(frame: pl.DataFrame) -> pl.DataFrame:
         _sequence_part(sequence, 1).alias("commit_lsn"),
         source.field("lsn").alias("lsn"),
         pl.coalesce(
-            source.field("ts_us"), source.field("ts_ms") * 1000, pl.col("ts_ms") * 1000
+            on_calendar(source.field("ts_us")),
+            millis_as_micros(source.field("ts_ms")),
+            millis_as_micros(pl.col("ts_ms")),
         ).alias("source_time_us"),
         _refuse_unknown_operation(pl.col("op")).alias("reason"),
     )
@@ -167,8 +170,9 @@ def _read_flat(
         meta["source_snapshot"], pl.when((op == "r") & lsn.is_not_null()).then(pl.lit("true"))
     )
     micros = pl.coalesce(
-        meta["source_ts_us"].cast(pl.Int64, strict=False),
-        pl.coalesce(meta["source_ts_ms"], meta["ts_ms"]).cast(pl.Int64, strict=False) * 1000,
+        on_calendar(meta["source_ts_us"].cast(pl.Int64, strict=False)),
+        millis_as_micros(meta["source_ts_ms"].cast(pl.Int64, strict=False)),
+        millis_as_micros(meta["ts_ms"].cast(pl.Int64, strict=False)),
     )
     return frame.with_columns(header_op.alias("_header_op"), given.alias("_given")).select(
         pl.when(~tombstone).then(pl.lit(FLAT)).alias("payload_form"),

@@ -9,14 +9,11 @@ import numpy as np
 import polars as pl
 import pyarrow as pa
 
+from pipelines.change.calendar import FIRST_MICRO, LAST_MICRO, millis_as_micros, on_calendar
 from pipelines.change.schema import Writing
 from pipelines.contract import DataType
 from pipelines.contract.types import FLOATS, INTEGERS, TIMESTAMPS
 
-#: The years a calendar of four digits holds, in microseconds; Debezium's infinities and the years
-#: beyond lie outside and are refused (Postgres connector, "Temporal types", infinity values).
-_FIRST_MICRO = -62_135_596_800_000_000
-_LAST_MICRO = 253_402_300_799_999_999
 _DAY_MICROS = 86_400_000_000
 
 #: Nine digits tell any two float32 apart (IEEE 754-2019, 5.12.2); more come from a double.
@@ -223,21 +220,15 @@ def _decode_timestamp(raw: pl.Expr, kind: DataType, writing: Writing) -> pl.Expr
             else _iso_instant(raw)
         )
     micros = _to_micros(raw.cast(pl.Int64, strict=False), writing)
-    return _on_calendar(micros).cast(kind.stored)
+    return on_calendar(micros).cast(kind.stored)
 
 
 def _to_micros(number: pl.Expr, writing: Writing) -> pl.Expr:
     if writing.encoding == "millis":
-        return pl.when(number.is_between(_FIRST_MICRO // 1000, _LAST_MICRO // 1000)).then(
-            number * 1000
-        )
+        return millis_as_micros(number)
     if writing.encoding == "nanos":
         return pl.when(number % 1000 == 0).then(number // 1000)
     return number
-
-
-def _on_calendar(micros: pl.Expr) -> pl.Expr:
-    return pl.when(micros.is_between(_FIRST_MICRO, _LAST_MICRO)).then(micros)
 
 
 def _finer_than_micros(raw: pl.Expr) -> pl.Expr:
@@ -274,7 +265,7 @@ def _iso_instant(raw: pl.Expr) -> pl.Expr:
 def _decode_date(raw: pl.Expr, writing: Writing) -> pl.Expr:
     if writing.encoding == "days":
         days = raw.cast(pl.Int64, strict=False)
-        first, last = _FIRST_MICRO // _DAY_MICROS, _LAST_MICRO // _DAY_MICROS
+        first, last = FIRST_MICRO // _DAY_MICROS, LAST_MICRO // _DAY_MICROS
         return pl.when(days.is_between(first, last)).then(days).cast(pl.Int32).cast(pl.Date)
     parsed = raw.str.strip_suffix("Z").str.to_date("%Y-%m-%d", strict=False)
     return pl.when(_four_digit_year(parsed)).then(parsed)
