@@ -164,7 +164,26 @@ def _count(lake: Lake, handle: DeltaTable) -> int:
 
 
 def _run(lake: Lake, contract: Contract, handles: Mapping[str, DeltaTable]) -> pl.DataFrame:
-    frames = {name: lake.scan_handle(handle) for name, handle in handles.items()}
+    return run_sql(contract, {name: lake.scan_handle(each) for name, each in handles.items()})
+
+
+def result_over(contract: Contract, frames: Mapping[str, pl.LazyFrame]) -> pl.DataFrame:
+    """What a gold table's SQL says of other rows than the lake's, without the build's own columns.
+
+    Raises:
+        ContractError: when the SQL gives other columns than the contract.
+        LossError: when a value does not fit the contract's type exactly.
+        QueryError: when the engine refuses the SQL.
+    """
+    return _exactly(contract, run_sql(contract, frames), _added(contract))
+
+
+def run_sql(contract: Contract, frames: Mapping[str, pl.LazyFrame]) -> pl.DataFrame:
+    """The rows that a gold table's SQL gives of these inputs.
+
+    Raises:
+        QueryError: when the engine refuses the SQL.
+    """
     try:
         return (
             pl.SQLContext(frames)

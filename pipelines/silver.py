@@ -109,6 +109,23 @@ def apply(
     )
 
 
+def apply_chunk(
+    lake: Lake, catalog: Catalog, table: str, chunk: Chunk, *, now: datetime
+) -> Applied:
+    """Applies a chunk that the caller cut from bronze: for tables that are made anew elsewhere.
+
+    `chunk.version` is only kept, and must grow from chunk to chunk.
+
+    Raises:
+        ConflictError: when another process applied meanwhile.
+        LakeError: when a table cannot be read or written.
+    """
+    work = _Work(
+        lake=lake, catalog=catalog, contract=catalog[table], now=now, app_id=f"rebuild/{table}"
+    )
+    return work.apply_chunk(chunk)
+
+
 def _with_rejudging(pieces: Iterable[Chunk], state: State, reached: int | None) -> Iterable[Chunk]:
     """The chunks; when there are none, one without events where quarantined rows wait to be judged again."""
     empty = True

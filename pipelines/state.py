@@ -71,7 +71,7 @@ def stats_columns(contract: Contract) -> list[str]:
 
 
 #: Issues that lie in the row's values themselves, so that judging it again must find them again.
-_OWN_ISSUES = f"^({UNDECODABLE}|{UNAVAILABLE}):"
+OWN_ISSUES = f"^({UNDECODABLE}|{UNAVAILABLE}):"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -105,7 +105,7 @@ class State:
     def waiting(self, contract: Contract) -> pl.DataFrame:
         """The quarantined rows as events with what they were refused for by their very values."""
         rows = self.quarantine.rows(list(quarantine_schema(contract)))
-        issues = pl.col("quality_issues").list.filter(pl.element().str.contains(_OWN_ISSUES))
+        issues = pl.col("quality_issues").list.filter(pl.element().str.contains(OWN_ISSUES))
         verdict = (
             "data_quality_score",
             "quality_checks_passed",

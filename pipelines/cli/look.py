@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import polars as pl
 import typer
 
+from pipelines.asof import query_as_of
 from pipelines.bronze import DEAD_LETTERS, UNKEYED_EVENTS
 from pipelines.cli.options import (
     AssetsOption,
@@ -19,11 +20,12 @@ from pipelines.cli.options import (
     StorageOption,
     TablesArgument,
 )
-from pipelines.cli.show import Format, print_records, print_rows
+from pipelines.cli.show import Format, err, print_records, print_rows
 from pipelines.cli.steps import chosen
 from pipelines.contract import Catalog, load_catalog
 from pipelines.ingest import open_lake
 from pipelines.letters import redrive
+from pipelines.moment import parse_moment
 from pipelines.query import query as run_query
 from pipelines.settings import load_settings
 from pipelines.status import lags_of
@@ -43,16 +45,39 @@ def query(
     form: Annotated[
         Format, typer.Option("--format", "-f", help="How rows are printed.")
     ] = Format.TABLE,
+    assets: AssetsOption = None,
+    as_of: Annotated[
+        str | None,
+        typer.Option(
+            "--as-of",
+            metavar="POSITION|TIME",
+            help="As if nothing had happened since: a time (ISO 8601, UTC unless it says), epoch/commit/event[/offset], or lsn:0/16B3748.",
+        ),
+    ] = None,
 ) -> None:
-    """Run SQL over the lake.
+    """Run SQL over the lake, as it is or as of a position or a time of the source.
+
+    As of a moment, silver and history are the versions valid then, gold is its SQL over them, and bronze
+    its events so far. How each table's past was found is said on stderr.
 
     Examples:
         medallion query "SELECT status, COUNT(*) AS orders FROM silver.commerce.orders GROUP BY status"
 
         medallion query "SELECT * FROM gold.commerce.daily_sales" -f csv > daily_sales.csv
+
+        medallion query "SELECT * FROM gold.commerce.daily_sales" --as-of 2026-01-31T23:59:59+01:00
+
+        medallion query "SELECT * FROM silver.commerce.orders" --as-of lsn:0/16B3748
     """
-    settings = load_settings(lake=lake, storage=storage or ())
-    print_rows(run_query(open_lake(settings), sql), form)
+    settings = load_settings(lake=lake, assets=assets, storage=storage or ())
+    if as_of is None:
+        print_rows(run_query(open_lake(settings), sql), form)
+        return
+    moment, catalog = parse_moment(as_of), load_catalog(settings.assets)
+    answer = query_as_of(open_lake(settings), catalog, sql, moment)
+    for table, way in sorted(answer.ways.items()):
+        err.print(f"note: {table} as of {as_of}: {way}", highlight=False)
+    print_rows(answer.rows, form)
 
 
 @app.command()
