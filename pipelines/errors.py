@@ -70,3 +70,9 @@ class QualityError(MedallionError):
     """A rule that must hold does not."""
 
     exit_code = 18
+
+
+class RegistryError(MedallionError):
+    """The schema registry does not answer, so Avro messages cannot be read; nothing was taken."""
+
+    exit_code = 20

@@ -12,6 +12,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Literal
 
+from pipelines.avro import Wire
 from pipelines.bronze import Bronze, Landed
 from pipelines.capture.batch import BatchLimits
 from pipelines.capture.kafka import KafkaSource
@@ -92,6 +93,7 @@ def capture_file(
     catalog: Catalog,
     path: Path,
     *,
+    wire: Wire | None = None,
     limits: BatchLimits | None = None,
     progress: Callable[[Landed], None] = lambda _: None,
 ) -> Captured:
@@ -101,7 +103,9 @@ def capture_file(
         RecordingError: when the file cannot be read to its end; what could be was taken.
     """
     return _capture(
-        RecordedSource(path, limits=limits), Bronze(lake, catalog, ordered=False), progress
+        RecordedSource(path, limits=limits, wire=wire),
+        Bronze(lake, catalog, ordered=False),
+        progress,
     )
 
 

@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 import polars as pl
 
 from pipelines.capture.records import Origin, RecordBatch
+from pipelines.change.calendar import millis_as_micros
 from pipelines.change.envelope import DESCRIPTION, describe
 from pipelines.topics import TopicKind
 
@@ -64,6 +65,7 @@ def describe_records(records: pl.DataFrame, kind: TopicKind) -> pl.DataFrame:
     described = describe(value, header_op) if kind is not TopicKind.FILE else _nothing(len(records))
     reason = pl.coalesce(
         pl.lit(records["reason"]),
+        pl.lit(records["unread"]),
         pl.when(pl.lit(garbled)).then(pl.lit("not_utf8")),
         pl.col("reason"),
     )
@@ -105,7 +107,7 @@ def _nothing(count: int) -> pl.DataFrame:
 
 def bronze_rows(placed: pl.DataFrame) -> pl.DataFrame:
     """Described records with their positions, as rows of `BRONZE`."""
-    written = pl.from_epoch("kafka_timestamp", "ms").cast(_UTC)
+    written = _written()
     changed = pl.from_epoch("source_time_us", "us").cast(_UTC)
     return placed.with_columns(
         kafka_timestamp=written,
@@ -114,6 +116,11 @@ def bronze_rows(placed: pl.DataFrame) -> pl.DataFrame:
         ingestion_date=pl.coalesce(written, changed, pl.lit(_EPOCH)).dt.date(),
         source_system=pl.coalesce("source_system", pl.col("topic").str.split(".").list.first()),
     ).select(pl.col(name).cast(dtype) for name, dtype in BRONZE.items())
+
+
+def _written() -> pl.Expr:
+    """When Kafka says a record was written; null for a time that no calendar holds."""
+    return pl.from_epoch(millis_as_micros(pl.col("kafka_timestamp")), "us").cast(_UTC)
 
 
 def whole_records(fresh: pl.DataFrame, batch: RecordBatch) -> pl.DataFrame:
@@ -127,7 +134,7 @@ def whole_records(fresh: pl.DataFrame, batch: RecordBatch) -> pl.DataFrame:
 def letter_rows(bad: pl.DataFrame) -> pl.DataFrame:
     """Whole records with their reasons, as rows of `LETTERS`."""
     return bad.with_columns(
-        kafka_timestamp=pl.from_epoch("kafka_timestamp", "ms").cast(_UTC),
+        kafka_timestamp=_written(),
         key=pl.col("key_bytes"),
         value=pl.col("value_bytes"),
         stage=pl.lit("capture"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import polars as pl
 
+from pipelines.avro import Wire
 from pipelines.bronze import DEAD_LETTERS, Bronze
 from pipelines.capture.blocks import BlockCutter
 from pipelines.capture.records import Columns, Origin, RecordBatch, to_frame
@@ -11,7 +12,9 @@ from pipelines.contract import Catalog
 from pipelines.storage import Lake
 
 
-def redrive(lake: Lake, catalog: Catalog, topic: str | None = None) -> tuple[int, int]:
+def redrive(
+    lake: Lake, catalog: Catalog, topic: str | None = None, *, wire: Wire | None = None
+) -> tuple[int, int]:
     """Lands dead letters again; how many did, and how many are left.
 
     A letter keeps its identity, so one that is in bronze by now is not doubled. A crash between
@@ -27,14 +30,14 @@ def redrive(lake: Lake, catalog: Catalog, topic: str | None = None) -> tuple[int
     chosen = letters.filter(pl.col("topic") == topic) if topic else letters
     chosen = chosen.filter(~pl.col("topic").str.starts_with("file:"))
     bronze = Bronze(lake, catalog, ordered=False)
-    landed = bronze.land_again(_as_batch(chosen), chosen["letter_id"])
+    landed = bronze.land_again(_as_batch(chosen, wire), chosen["letter_id"])
     left = letters.join(landed, on="letter_id", how="anti", maintain_order="left")
     if len(left) < len(letters):
         lake.write(handle, left, mode="overwrite")
     return len(landed), len(left)
 
 
-def _as_batch(letters: pl.DataFrame) -> RecordBatch:
+def _as_batch(letters: pl.DataFrame, wire: Wire | None) -> RecordBatch:
     times = letters["kafka_timestamp"].dt.epoch("ms")
     columns = Columns(
         topics=letters["topic"].to_list(),
@@ -45,7 +48,7 @@ def _as_batch(letters: pl.DataFrame) -> RecordBatch:
         values=letters["value"].to_list(),
         headers=letters["headers"].to_list(),
     )
-    frame, schemas = to_frame(columns, BlockCutter())
+    frame, schemas = to_frame(columns, BlockCutter(wire))
     return RecordBatch(
         frame=frame, start_offsets={}, next_offsets={}, origin=Origin(cluster=""), schemas=schemas
     )

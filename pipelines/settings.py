@@ -16,9 +16,12 @@ from pathlib import Path
 from pipelines.errors import SettingsError
 
 _PREFIX = "MEDALLION_"
-_PLAIN = ("MEDALLION_LAKE", "MEDALLION_BOOTSTRAP", "MEDALLION_ASSETS")
+_PLAIN = ("MEDALLION_LAKE", "MEDALLION_BOOTSTRAP", "MEDALLION_ASSETS", "MEDALLION_REGISTRY")
 _KAFKA = "MEDALLION_KAFKA_"
 _STORAGE = "MEDALLION_STORAGE_"
+_REGISTRY = "MEDALLION_REGISTRY_"
+
+_OPEN_ENDED = (_KAFKA, _STORAGE, _REGISTRY)
 
 #: Names that other programs of this repository read: the test stack and Dagster's own storage.
 _OTHERS = ("MEDALLION_STACK_", "MEDALLION_DAGSTER_")
@@ -63,7 +66,8 @@ class Settings:
     """Where the lake, the broker and the assets are, and how to reach them.
 
     `lake` is a local folder or an object store URL; `kafka` are librdkafka properties, `storage`
-    options of the object store. Printing it shows no password, key or token.
+    options of the object store. `registry` is the schema registry's URL, or a file of schemas by id.
+    Printing it shows no password, key or token.
     """
 
     lake: str = ".lake"
@@ -71,6 +75,8 @@ class Settings:
     assets: Path = field(default_factory=lambda: Path(__file__).resolve().parent.parent / "assets")
     kafka: Options = field(default_factory=Options)
     storage: Options = field(default_factory=Options)
+    registry: str | None = None
+    registry_options: Options = field(default_factory=Options)
 
     def __post_init__(self) -> None:
         for name in self.kafka:
@@ -81,7 +87,8 @@ class Settings:
         lake = re.sub(r"//[^/@]*@", f"//{_MASK}@", re.sub(r"\?.*", f"?{_MASK}", self.lake))
         return (
             f"Settings(lake={lake!r}, bootstrap={self.bootstrap!r}, assets={str(self.assets)!r}, "
-            f"kafka={self.kafka!r}, storage={self.storage!r})"
+            f"kafka={self.kafka!r}, storage={self.storage!r}, registry={_without_user(self.registry)!r}, "
+            f"registry_options={self.registry_options!r})"
         )
 
     @property
@@ -106,13 +113,14 @@ def load_settings(
     assets: str | Path | None = None,
     kafka: Iterable[str] = (),
     storage: Iterable[str] = (),
+    registry: str | None = None,
     environment: Mapping[str, str] | None = None,
 ) -> Settings:
     """Settings of this process: what is given here wins over the environment.
 
     `kafka` and `storage` are lines "name=value". In the environment MEDALLION_KAFKA_SASL_USERNAME
-    is librdkafka's `sasl.username` and MEDALLION_STORAGE_AWS_REGION the store's `aws_region`. An
-    empty variable counts as not set.
+    is librdkafka's `sasl.username`, MEDALLION_STORAGE_AWS_REGION the store's `aws_region` and
+    MEDALLION_REGISTRY_BASIC_AUTH_USER_INFO the registry client's `basic.auth.user.info`. An empty variable counts as not set.
 
     Raises:
         SettingsError: for an unknown MEDALLION_ name, a line without "=", or an option that is ours.
@@ -128,18 +136,20 @@ def load_settings(
         assets=Path(folder).expanduser() if folder else defaults.assets,
         kafka=Options({**_below(ours, _KAFKA, "."), **_lines(kafka, "--kafka")}),
         storage=Options({**_below(ours, _STORAGE, "_"), **_lines(storage, "--storage")}),
+        registry=registry or ours.get("MEDALLION_REGISTRY"),
+        registry_options=Options(_below(ours, _REGISTRY, ".")),
     )
 
 
 def _refuse_unknown(ours: Mapping[str, str]) -> None:
     for name in sorted(ours):
         open_ended = name.startswith(_OTHERS) or any(
-            name.startswith(prefix) and name != prefix for prefix in (_KAFKA, _STORAGE)
+            name.startswith(prefix) and name != prefix for prefix in _OPEN_ENDED
         )
         if name in _PLAIN or open_ended:
             continue
-        near = difflib.get_close_matches(name, [*_PLAIN, _KAFKA, _STORAGE], n=1, cutoff=0.5)
-        known = ", ".join([*_PLAIN, f"{_KAFKA}*", f"{_STORAGE}*"])
+        near = difflib.get_close_matches(name, [*_PLAIN, *_OPEN_ENDED], n=1, cutoff=0.5)
+        known = ", ".join([*_PLAIN, *(f"{prefix}*" for prefix in _OPEN_ENDED)])
         raise SettingsError(
             f"environment variable {name} is not known",
             hint=f"did you mean {near[0]}?" if near else f"known are {known}",
@@ -166,6 +176,10 @@ def _lines(lines: Iterable[str], argument: str) -> dict[str, str]:
             )
         options[name.strip()] = value
     return options
+
+
+def _without_user(url: str | None) -> str | None:
+    return url and re.sub(r"//[^/@]*@", f"//{_MASK}@", url)
 
 
 def _without_home(lake: str) -> str:

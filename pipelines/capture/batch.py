@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import polars as pl
 
+from pipelines.avro import Wire
 from pipelines.capture.blocks import BlockCutter
 from pipelines.capture.records import RECORD_SCHEMA, Columns, Partition, to_frame
 from pipelines.errors import SettingsError
@@ -32,9 +33,9 @@ class BatchLimits:
 class BatchBuilder:
     """Records of the batch being filled."""
 
-    def __init__(self, limits: BatchLimits) -> None:
+    def __init__(self, limits: BatchLimits, wire: Wire | None = None) -> None:
         self._limits = limits
-        self._cutter = BlockCutter()
+        self._cutter = BlockCutter(wire)
         self._frames: list[pl.DataFrame] = []
         self._schemas: dict[str, bytes] = {}
         # Until the first records tell: a guess on the safe side.

@@ -1,8 +1,9 @@
-"""Takes the schema block off JSON values, so that it is kept once and not in every row.
+"""Takes the schema block off values, so that it is kept once and not in every row.
 
 Kafka Connect's JsonConverter with `schemas.enable` writes `{"schema":BLOCK,"payload":PAYLOAD}`, and
 the block is four fifths of it. Every byte of the payload stays as it was: it is sliced out, never
-parsed and written again.
+parsed and written again. Avro values become the JSON text and the block that JsonConverter would
+have written (`pipelines.avro`).
 """
 
 from __future__ import annotations
@@ -15,6 +16,8 @@ from dataclasses import dataclass, field
 from typing import Any, cast
 
 import orjson
+
+from pipelines.avro import Wire
 
 _OPEN = b'{"schema":'
 _MIDDLE = b',"payload":'
@@ -62,6 +65,8 @@ class Cut:
     fingerprints: list[str | None]
     originals: Mapping[int, bytes] = field(default_factory=dict[int, bytes])
     blocks: Mapping[str, bytes] = field(default_factory=dict[str, bytes])
+    #: Why a value can be nothing but a dead letter, by index.
+    reasons: Mapping[int, str] = field(default_factory=dict[int, str])
 
 
 def whole(payload: bytes, block: bytes) -> bytes:
@@ -135,7 +140,8 @@ def _is_block(block: str, payload: str) -> bool:
 class BlockCutter:
     """Cuts columns of values; remembers the blocks it has seen, so that each is parsed once."""
 
-    def __init__(self) -> None:
+    def __init__(self, wire: Wire | None = None) -> None:
+        self._wire = wire or Wire()
         self._known: dict[bytes, str] = {}
         self._blocks: dict[str, bytes] = {}
         self._prefix = _OPEN
@@ -144,7 +150,7 @@ class BlockCutter:
     def cut(self, values: Sequence[bytes | None]) -> Cut:
         """Each value without its block; what is no such value comes back as it is."""
         if len(self._blocks) > _MOST_KNOWN:
-            self.__init__()
+            self.__init__(self._wire)
         payloads: list[bytes | None] = []
         fingerprints: list[str | None] = []
         originals: dict[int, bytes] = {}
@@ -164,7 +170,17 @@ class BlockCutter:
                 fingerprints.append(seen)
                 prefix, length, mark = self._prefix, len(self._prefix), self._fingerprint
         blocks = {seen: self._blocks[seen] for seen in set(fingerprints) if seen is not None}
-        return Cut(payloads=payloads, fingerprints=fingerprints, originals=originals, blocks=blocks)
+        avro = self._wire.unwrap(values)
+        for index, text in avro.texts.items():
+            originals[index] = values[index] or b""
+            payloads[index], fingerprints[index] = text, avro.fingerprints[index]
+        return Cut(
+            payloads=payloads,
+            fingerprints=fingerprints,
+            originals=originals,
+            blocks={**blocks, **avro.blocks},
+            reasons=avro.reasons,
+        )
 
     def _look_up(self, value: bytes) -> tuple[bytes, str | None, bool]:
         """Payload, fingerprint, and whether `whole` gives the value back."""

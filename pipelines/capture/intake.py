@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 
 from confluent_kafka import KafkaError, Message
 
+from pipelines.avro import Wire
 from pipelines.capture.batch import BatchBuilder, BatchLimits
 from pipelines.capture.positions import Progress
 from pipelines.capture.records import Columns, HeaderTexts, Notice, Origin, Partition, RecordBatch
@@ -16,9 +17,9 @@ _END = KafkaError._PARTITION_EOF
 class Intake:
     """The batch being filled."""
 
-    def __init__(self, limits: BatchLimits) -> None:
+    def __init__(self, limits: BatchLimits, wire: Wire | None = None) -> None:
         self.progress = Progress()
-        self._builder = BatchBuilder(limits)
+        self._builder = BatchBuilder(limits, wire)
         self._headers = HeaderTexts()
         # Assigned during the poll under way: what that poll returns of them is from an earlier
         # assignment, and taking it would skip what lies between.

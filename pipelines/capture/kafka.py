@@ -15,6 +15,7 @@ from typing import Literal, Self
 
 from confluent_kafka import Consumer, KafkaError, Message, TopicPartition
 
+from pipelines.avro import open_wire
 from pipelines.capture.batch import BatchLimits
 from pipelines.capture.broker import Broker, changed_topics, plain
 from pipelines.capture.connection import Connection
@@ -70,7 +71,7 @@ class KafkaSource:
         self._limits = limits or BatchLimits()
         self._accept_loss = accept_loss
         self._timeout = timeout_seconds
-        self._intake = Intake(self._limits)
+        self._intake = Intake(self._limits, open_wire(settings))
         self._progress = self._intake.progress
         self._failure: MedallionError | None = None
         self._stopping = False

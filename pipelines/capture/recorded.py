@@ -14,6 +14,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import BinaryIO, ClassVar, Self, cast
 
+from pipelines.avro import Wire
 from pipelines.capture.batch import POLL_BYTES, BatchBuilder, BatchLimits
 from pipelines.capture.line import Line, LineError, parse_line
 from pipelines.capture.positions import Progress
@@ -52,11 +53,13 @@ class RecordedSource:
     and be spread over files: every line comes out each time, and landing leaves out what is there.
     """
 
-    def __init__(self, path: str | Path, *, limits: BatchLimits | None = None) -> None:
+    def __init__(
+        self, path: str | Path, *, limits: BatchLimits | None = None, wire: Wire | None = None
+    ) -> None:
         self.path = Path(path)
         self.origin = Origin(cluster=RECORDED)
         self.notices: list[Notice] = []
-        self._builder = BatchBuilder(limits or BatchLimits())
+        self._builder = BatchBuilder(limits or BatchLimits(), wire)
         self._progress = Progress()
         self._headers = HeaderTexts()
         self._line = 0

@@ -69,7 +69,8 @@ class Notice:
 #: is 0 none, 1 set by the producer, 2 set on append. headers is a JSON list of [name, text |
 #: {"b64": ...} | null]. key and value have no schema block any more: key_schema and value_schema
 #: name it. key_original and value_original are null unless the parts do not give the original bytes
-#: back; `originals` does that. reason says why a line of a recorded file is not a record.
+#: back; `originals` does that. reason says why a line of a recorded file is not a record, unread why
+#: an Avro key or value could not be read.
 RECORD_SCHEMA: Mapping[str, pl.DataType] = {
     "topic": pl.String(),
     "kafka_partition": pl.Int32(),
@@ -84,6 +85,7 @@ RECORD_SCHEMA: Mapping[str, pl.DataType] = {
     "key_original": pl.Binary(),
     "value_original": pl.Binary(),
     "reason": pl.String(),
+    "unread": pl.String(),
 }
 
 NO_HEADERS = "[]"
@@ -118,7 +120,7 @@ class RecordBatch:
         chosen = self.frame if rows is None else rows
         return chosen.with_columns(
             self._original(chosen, "key"), self._original(chosen, "value")
-        ).drop("key_original", "value_original", "key_schema", "value_schema")
+        ).drop("key_original", "value_original", "key_schema", "value_schema", "unread")
 
     def _original(self, rows: pl.DataFrame, column: str) -> pl.Series:
         blocks, kept = rows[f"{column}_schema"], rows[f"{column}_original"]
@@ -167,18 +169,21 @@ def to_frame(columns: Columns, cutter: BlockCutter) -> tuple[pl.DataFrame, dict[
             "headers": pl.Series(columns.headers or [NO_HEADERS] * rows, dtype=pl.String),
             "key_schema": pl.Series(keys.fingerprints, dtype=pl.String),
             "value_schema": pl.Series(values.fingerprints, dtype=pl.String),
-            "key_original": _sparse(keys.originals, rows),
-            "value_original": _sparse(values.originals, rows),
+            "key_original": _sparse(keys.originals, rows, pl.Binary()),
+            "value_original": _sparse(values.originals, rows, pl.Binary()),
             "reason": pl.Series(columns.reasons or [None] * rows, dtype=pl.String),
+            "unread": _sparse({**keys.reasons, **values.reasons}, rows, pl.String()),
         }
     )
     return frame, {**keys.blocks, **values.blocks}
 
 
-def _sparse(values: Mapping[int, bytes], rows: int) -> pl.Series:
+def _sparse(
+    values: Mapping[int, bytes] | Mapping[int, str], rows: int, dtype: pl.DataType
+) -> pl.Series:
     if not values:
-        return pl.repeat(None, rows, dtype=pl.Binary, eager=True)
-    return pl.Series([values.get(row) for row in range(rows)], dtype=pl.Binary)
+        return pl.repeat(None, rows, dtype=dtype, eager=True)
+    return pl.Series([values.get(row) for row in range(rows)], dtype=dtype)
 
 
 Headers = Sequence[tuple[str, bytes | str | None]]

@@ -7,7 +7,13 @@ from typing import Annotated
 
 import typer
 
-from pipelines.cli.options import AssetsOption, BootstrapOption, JsonOption, KafkaOption
+from pipelines.cli.options import (
+    AssetsOption,
+    BootstrapOption,
+    JsonOption,
+    KafkaOption,
+    RegistryOption,
+)
 from pipelines.cli.show import out, print_records
 from pipelines.contract import load_catalog
 from pipelines.contract.importer import from_database, from_stream, place, skeleton
@@ -80,6 +86,7 @@ def contract_import(
     ] = None,
     bootstrap: BootstrapOption = None,
     kafka: KafkaOption = None,
+    registry: RegistryOption = None,
     assets: AssetsOption = None,
 ) -> None:
     """Write a contract from a live topic, a recorded stream, or the source database.
@@ -92,7 +99,9 @@ def contract_import(
 
         medallion contract import silver.shop.orders --topic shop.public.orders --bootstrap localhost:9092
     """
-    settings = load_settings(assets=assets, bootstrap=bootstrap, kafka=kafka or ())
+    settings = load_settings(
+        assets=assets, bootstrap=bootstrap, kafka=kafka or (), registry=registry
+    )
     if source:
         text = from_database(table, topic, source, source_table or ".".join(topic.split(".")[-2:]))
     else:

@@ -10,6 +10,7 @@ import polars as pl
 import typer
 
 from pipelines.asof import query_as_of
+from pipelines.avro import open_wire
 from pipelines.bronze import DEAD_LETTERS, UNKEYED_EVENTS
 from pipelines.cli.options import (
     AssetsOption,
@@ -17,6 +18,7 @@ from pipelines.cli.options import (
     JsonOption,
     KafkaOption,
     LakeOption,
+    RegistryOption,
     StorageOption,
     TablesArgument,
 )
@@ -169,6 +171,7 @@ def letters_redrive(
     lake: LakeOption = None,
     assets: AssetsOption = None,
     storage: StorageOption = None,
+    registry: RegistryOption = None,
     topic: Annotated[str | None, typer.Option(help="Only letters of this topic.")] = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -177,9 +180,9 @@ def letters_redrive(
     Example:
         medallion letters redrive --topic shop.public.orders
     """
-    settings = load_settings(lake=lake, assets=assets, storage=storage or ())
+    settings = load_settings(lake=lake, assets=assets, storage=storage or (), registry=registry)
     catalog, target = load_catalog(settings.assets), open_lake(settings)
-    landed, left = redrive(target, catalog, topic)
+    landed, left = redrive(target, catalog, topic, wire=open_wire(settings))
     print_records([{"landed": landed, "left": left}], as_json=as_json)
 
 

@@ -27,6 +27,14 @@ BootstrapOption = Annotated[
         "--bootstrap", help="Kafka's HOST:PORT. [MEDALLION_BOOTSTRAP]", show_default=False
     ),
 ]
+RegistryOption = Annotated[
+    str | None,
+    typer.Option(
+        "--registry",
+        help="URL of the schema registry for Avro messages, or a JSON file of schemas by id. [MEDALLION_REGISTRY]",
+        show_default=False,
+    ),
+]
 KafkaOption = Annotated[
     list[str] | None,
     typer.Option(

@@ -10,6 +10,7 @@ from typing import Annotated
 
 import typer
 
+from pipelines.avro import open_wire
 from pipelines.bronze import Landed
 from pipelines.capture.batch import BatchLimits
 from pipelines.cli.options import (
@@ -18,6 +19,7 @@ from pipelines.cli.options import (
     JsonOption,
     KafkaOption,
     LakeOption,
+    RegistryOption,
     StorageOption,
     TablesArgument,
 )
@@ -43,6 +45,7 @@ def capture(
     assets: AssetsOption = None,
     bootstrap: BootstrapOption = None,
     kafka: KafkaOption = None,
+    registry: RegistryOption = None,
     storage: StorageOption = None,
     topic: Annotated[
         list[str] | None, typer.Option("--topic", help="Only this declared topic; may be repeated.")
@@ -90,7 +93,12 @@ def capture(
         medallion capture --from-file stream.jsonl.gz
     """
     settings = load_settings(
-        lake=lake, assets=assets, bootstrap=bootstrap, kafka=kafka or (), storage=storage or ()
+        lake=lake,
+        assets=assets,
+        bootstrap=bootstrap,
+        kafka=kafka or (),
+        storage=storage or (),
+        registry=registry,
     )
     catalog = load_catalog(settings.assets)
     limits = BatchLimits(max_records=max_records, max_bytes=max_mib << 20, max_seconds=max_seconds)
@@ -100,8 +108,11 @@ def capture(
             advance(landed.rows + landed.letters)
 
         if from_file:
+            wire = open_wire(settings)
             done = [
-                capture_file(open_lake(settings), catalog, path, limits=limits, progress=progress)
+                capture_file(
+                    open_lake(settings), catalog, path, wire=wire, limits=limits, progress=progress
+                )
                 for path in from_file
             ]
         else:
@@ -167,6 +178,7 @@ def run(
     assets: AssetsOption = None,
     bootstrap: BootstrapOption = None,
     kafka: KafkaOption = None,
+    registry: RegistryOption = None,
     storage: StorageOption = None,
     from_file: Annotated[
         list[Path] | None,
@@ -184,11 +196,17 @@ def run(
         medallion run --from-file stream.jsonl.gz --lake /data/lake
     """
     settings = load_settings(
-        lake=lake, assets=assets, bootstrap=bootstrap, kafka=kafka or (), storage=storage or ()
+        lake=lake,
+        assets=assets,
+        bootstrap=bootstrap,
+        kafka=kafka or (),
+        storage=storage or (),
+        registry=registry,
     )
     catalog, target = load_catalog(settings.assets), open_lake(settings)
     if from_file:
-        captured = [capture_file(target, catalog, path) for path in from_file]
+        wire = open_wire(settings)
+        captured = [capture_file(target, catalog, path, wire=wire) for path in from_file]
     else:
         captured = [capture_kafka(settings, catalog)]
     keep_lineage(target, catalog, datetime.now(UTC))

@@ -11,6 +11,7 @@ from typing import Any
 import psycopg2
 import yaml
 
+from pipelines.avro import open_wire
 from pipelines.capture.batch import BatchLimits
 from pipelines.capture.kafka import KafkaSource
 from pipelines.capture.recorded import RecordedSource
@@ -145,7 +146,7 @@ def from_stream(table: str, topic: str, settings: Settings, path: Path | None) -
     """
     limits = BatchLimits(max_records=_SAMPLE, max_seconds=5)
     source = (
-        RecordedSource(path, limits=limits)
+        RecordedSource(path, limits=limits, wire=open_wire(settings))
         if path
         else KafkaSource(settings, [topic], _from_the_start, limits=limits)
     )
