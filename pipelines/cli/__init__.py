@@ -9,6 +9,7 @@ import typer
 from pipelines.cli.contracts import contract_app
 from pipelines.cli.look import app as look_app
 from pipelines.cli.look import letters_app, quarantine_app
+from pipelines.cli.proof import app as proof_app
 from pipelines.cli.show import err
 from pipelines.cli.steps import app as steps_app
 from pipelines.errors import MedallionError
@@ -23,6 +24,7 @@ app = typer.Typer(
 )
 app.add_typer(steps_app)
 app.add_typer(look_app)
+app.add_typer(proof_app)
 app.add_typer(contract_app, name="contract")
 app.add_typer(quarantine_app, name="quarantine")
 app.add_typer(letters_app, name="letters")
