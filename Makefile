@@ -3,9 +3,11 @@ UV = $(shell command -v uv || echo python3 -m uv)
 RUN = $(UV) run --frozen
 STACK = $(RUN) python -m tests.stack
 PROFILE ?=
+MINUTES ?= 30
+SEED ?= 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check fix dev stack stack-down bench spec properties
+.PHONY: help setup demo test check fix dev stack stack-down trial bench spec properties
 
 help: ## Say what each target does
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -34,6 +36,9 @@ stack: setup ## Start the real Kafka, Connect, Debezium and Postgres
 
 stack-down: setup ## Stop them and delete their data
 	@$(STACK) down
+
+trial: setup ## Drive the real stack through drawn histories for MINUTES from SEED, and check every law
+	@$(RUN) python -m tests.stack.trial --minutes $(MINUTES) --seed $(SEED)
 
 bench: setup ## Print the benchmarks' ratios
 	@$(RUN) python -m benchmarks
