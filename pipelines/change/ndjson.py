@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import io
 import json
+import math
+import re
 from collections.abc import Mapping
+from decimal import Decimal
 from typing import Any
 
 import polars as pl
@@ -17,6 +20,14 @@ _ONE_BY_ONE = 128
 #: silence. What is left after the whole pairs are taken out goes to the careful parser.
 _PAIR = r"(?i)\\ud[89ab][0-9a-f]{2}\\ud[c-f][0-9a-f]{2}"
 _HALF = r"(?i)\\ud[89a-f]"
+
+#: Numbers of more digits than a double tells apart, which simd-json would round; and a cheaper first look.
+_ROUNDED = "|".join(
+    (*(rf"[1-9][0-9]{{{n}}}\.[0-9]{{{17 - n}}}" for n in range(17)), r"0\.[0-9]{18}")
+)
+_MANY_DIGITS = r"\.[0-9]{9}|[0-9]{9}\."
+
+_LONG = 2**63 - 1
 
 NOT_JSON = "not_json"
 NOT_AN_OBJECT = "not_an_object"
@@ -60,11 +71,18 @@ def _parse_present(
 def _needs_care(texts: pl.Series) -> pl.Series:
     """Texts that would break line by line reading, or hold an escape that simd-json mangles."""
     blank = (texts.str.len_bytes() < 2) | texts.str.starts_with(" ") | texts.str.starts_with("\t")
+    blank |= _has_rounded(texts)
     marked = texts.str.contains_any(["\n", "\r", "\\ud", "\\uD"])
     if not marked.any():
         return blank
     broken = texts.str.contains_any(["\n", "\r"])
     return blank | broken | (marked & texts.str.replace_all(_PAIR, "").str.contains(_HALF))
+
+
+def _has_rounded(texts: pl.Series) -> pl.Series:
+    likely = texts.str.contains(_MANY_DIGITS)
+    at = likely.arg_true()
+    return likely.scatter(at, texts.gather(at).str.contains(_ROUNDED)) if len(at) else likely
 
 
 def _parse_fast(
@@ -89,7 +107,10 @@ def _parse_fast(
 def _parse_slowly(
     texts: pl.Series, schema: Mapping[str, pl.DataType]
 ) -> tuple[pl.DataFrame, pl.Series]:
-    """One text at a time by Python's parser, which keeps numbers of any size as they are written."""
+    """One text at a time by Python's parser, to the very values that simd-json gives, where it gives any.
+
+    What a text says must not hang on whether its neighbours are whole.
+    """
     rows, reasons = list[dict[str, Any]](), list[str | None]()
     for text in texts.to_list():
         row, reason = _read_one(text, schema)
@@ -104,11 +125,43 @@ class _Number(str):
     __slots__ = ()
 
 
+class _Whole(_Number):
+    """The text of a JSON number without fraction and exponent."""
+
+    __slots__ = ()
+
+
+class _Object(dict[str, Any]):
+    """The members of a JSON object; of those with one name the first counts, and all are written."""
+
+    __slots__ = ("pairs",)
+
+    def __init__(self, pairs: list[tuple[str, Any]]) -> None:
+        super().__init__(reversed(pairs))
+        self.pairs = pairs
+
+
+def _whole(text: str) -> _Number:
+    return _Whole("0" if text == "-0" else text)
+
+
+def _fraction(text: str) -> _Number:
+    """A number as simd-json writes it, without exponent and needless zeros; one that it would round as it is."""
+    number = float(text)
+    if math.isinf(number) or re.search(_ROUNDED, text):
+        return _Number(text)
+    return _Number(format(Decimal(repr(number)), "f").removesuffix(".0"))
+
+
 def _read_one(text: str, schema: Mapping[str, pl.DataType]) -> tuple[dict[str, Any], str | None]:
     nothing: dict[str, Any] = dict.fromkeys(schema)
     try:
         value = json.loads(
-            text, parse_int=_Number, parse_float=_Number, parse_constant=_refuse_constant
+            text,
+            parse_int=_whole,
+            parse_float=_fraction,
+            parse_constant=_refuse_constant,
+            object_pairs_hook=_Object,
         )
     except (ValueError, RecursionError):
         return nothing, NOT_JSON
@@ -119,7 +172,7 @@ def _read_one(text: str, schema: Mapping[str, pl.DataType]) -> tuple[dict[str, A
         json.dumps(row, ensure_ascii=False).encode()
     except UnicodeEncodeError:
         return nothing, BAD_UNICODE
-    except (TypeError, ValueError, OverflowError):
+    except (TypeError, ValueError, OverflowError, RecursionError):
         return nothing, WRONG_SHAPE
     return row, None
 
@@ -145,7 +198,7 @@ def _as(value: Any, dtype: pl.DataType) -> Any:
         return [_as(item, _instance(dtype.inner)) for item in value]
     if isinstance(dtype, pl.String):
         return _as_text(value)
-    if dtype.is_integer() and isinstance(value, _Number):
+    if dtype.is_integer() and isinstance(value, _Whole) and -_LONG - 1 <= int(value) <= _LONG:
         return int(value)
     if isinstance(dtype, pl.Boolean) and isinstance(value, bool):
         return value
@@ -164,12 +217,10 @@ def _as_text(value: Any) -> str:
 
 def _dump(value: Any) -> str:
     """JSON text with numbers as they were written."""
-    if isinstance(value, dict):
+    if isinstance(value, _Object):
         return (
             "{"
-            + ", ".join(
-                f"{json.dumps(k, ensure_ascii=False)}: {_dump(v)}" for k, v in value.items()
-            )
+            + ", ".join(f"{json.dumps(k, ensure_ascii=False)}: {_dump(v)}" for k, v in value.pairs)
             + "}"
         )
     if isinstance(value, list):
