@@ -21,7 +21,7 @@ from typing import Self
 import polars as pl
 from deltalake import DeltaTable
 
-from pipelines.change.decode import UPSERT
+from pipelines.change.images import UPSERT
 from pipelines.change.position import ORDER
 from pipelines.contract import Catalog, Contract, did_you_mean
 from pipelines.errors import QueryError

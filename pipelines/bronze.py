@@ -15,7 +15,8 @@ import polars as pl
 from deltalake import DeltaTable
 
 from pipelines.capture.records import Origin, RecordBatch
-from pipelines.change.position import PartitionState, assign
+from pipelines.change.envelope import describe
+from pipelines.change.position import PartitionState, assign, is_full_snapshot, log_after
 from pipelines.contract import Catalog
 from pipelines.errors import ConflictError
 from pipelines.landing import (
@@ -295,6 +296,9 @@ def _load_states(lake: Lake, handle: DeltaTable) -> dict[int, PartitionState]:
 
 def _load_state(tail: pl.DataFrame) -> PartitionState:
     last = tail.sort("kafka_offset").row(-1, named=True)
+    said = describe(tail["raw_payload"], pl.repeat(None, len(tail), dtype=pl.String, eager=True))
+    marks = said.select("commit_time_us", "log_name", "event_position", "snapshot")
+    tail = pl.concat([tail, marks], how="horizontal")
     current = tail.filter(pl.col("source_epoch") == last["source_epoch"]).sort(
         "source_commit", "source_event"
     )
@@ -304,6 +308,8 @@ def _load_state(tail: pl.DataFrame) -> PartitionState:
         commit=current["source_commit"][-1],
         event=current["source_event"][-1],
         snapshot_ms=last["source_epoch"] or None,
+        in_snapshot=is_full_snapshot(marks["snapshot"][int(tail["kafka_offset"].arg_max() or 0)]),
+        **log_after(current, PartitionState()),
         last_key=last["key"],
         last_was_delete=last["operation_type"] == "DELETE",
         last_commit=last["source_commit"],

@@ -20,7 +20,8 @@ from datetime import datetime
 import polars as pl
 
 from pipelines.bronze import keep_unkeyed, schema_blocks
-from pipelines.change.decode import DELETE, UPSERT, decode_events
+from pipelines.change.decode import decode_events
+from pipelines.change.images import DELETE, UPSERT
 from pipelines.change.position import ORDER, is_after, is_newer
 from pipelines.change.reduce import (
     newest,

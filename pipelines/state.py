@@ -14,12 +14,13 @@ from dataclasses import dataclass
 
 import polars as pl
 
-from pipelines.change.decode import UPSERT
+from pipelines.change.images import UPSERT
 from pipelines.change.position import ORDER, is_before
 from pipelines.change.reduce import UNAVAILABLE, UNDECODABLE
 from pipelines.contract import Contract
 from pipelines.delta import Snapshot, live_rows, locate, read_snapshot
 from pipelines.storage import Lake
+from quality_rules.split import SPECIAL
 
 _UTC = pl.Datetime("us", "UTC")
 
@@ -71,7 +72,7 @@ def stats_columns(contract: Contract) -> list[str]:
 
 
 #: Issues that lie in the row's values themselves, so that judging it again must find them again.
-OWN_ISSUES = f"^({UNDECODABLE}|{UNAVAILABLE}):"
+OWN_ISSUES = f"^({UNDECODABLE}|{UNAVAILABLE}|{SPECIAL}):"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

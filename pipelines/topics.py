@@ -15,14 +15,32 @@ class TopicKind(Enum):
     TRANSACTION = auto()
     HEARTBEAT = auto()
     MESSAGE = auto()
+    SCHEMA_CHANGE = auto()
+    NOTIFICATION = auto()
+    SIGNAL = auto()
     FILE = auto()
+
+
+_OWN = {
+    "transaction": TopicKind.TRANSACTION,
+    "message": TopicKind.MESSAGE,
+    "history": TopicKind.SCHEMA_CHANGE,
+    "schema-history": TopicKind.SCHEMA_CHANGE,
+    "schemahistory": TopicKind.SCHEMA_CHANGE,
+    "schema-changes": TopicKind.SCHEMA_CHANGE,
+    "notification": TopicKind.NOTIFICATION,
+    "notifications": TopicKind.NOTIFICATION,
+    "signal": TopicKind.SIGNAL,
+}
 
 
 def kind_of(topic: str, catalog: Catalog) -> TopicKind:
     """The kind of a topic; a declared one is a table, whatever its name.
 
-    Debezium's own topics are `<prefix>.transaction`, `<prefix>.message` and
-    `__debezium-heartbeat.<prefix>` (Postgres connector, "Topic names").
+    Debezium's own topics are `<prefix>.transaction`, `<prefix>.message`,
+    `__debezium-heartbeat.<prefix>` (Postgres connector, "Topic names") and `<prefix>` itself for
+    schema changes (MySQL connector, "Schema change topic"); history, notifications and signals
+    have the names of `_OWN` where a connector is set up as the documentation does it.
     """
     if topic in catalog.topics():
         return TopicKind.TABLE
@@ -30,15 +48,11 @@ def kind_of(topic: str, catalog: Catalog) -> TopicKind:
         return TopicKind.FILE
     if topic.startswith("__debezium-heartbeat"):
         return TopicKind.HEARTBEAT
+    if topic in prefixes(catalog):
+        return TopicKind.SCHEMA_CHANGE
     prefix, _, last = topic.rpartition(".")
     own = prefix and ("." not in prefix or prefix in prefixes(catalog))
-    return (
-        {"transaction": TopicKind.TRANSACTION, "message": TopicKind.MESSAGE}.get(
-            last, TopicKind.TABLE
-        )
-        if own
-        else TopicKind.TABLE
-    )
+    return _OWN.get(last, TopicKind.TABLE) if own else TopicKind.TABLE
 
 
 def table_of(topic: str, catalog: Catalog) -> str | None:
@@ -48,7 +62,8 @@ def table_of(topic: str, catalog: Catalog) -> str | None:
         return declared.bronze
     if kind_of(topic, catalog) in (TopicKind.TABLE, TopicKind.FILE):
         return None
-    return "bronze.side." + re.sub(r"[^a-z0-9]+", "_", topic.lower()).strip("_")
+    words = re.sub(r"[^a-z0-9]+", "_", topic.lower()).strip("_")
+    return "bronze.side." + (f"t_{words}" if words[:1].isdigit() else words)
 
 
 def prefixes(catalog: Catalog) -> set[str]:

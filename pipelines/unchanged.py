@@ -7,12 +7,13 @@ from collections.abc import Sequence
 import polars as pl
 
 from pipelines.bronze import schema_blocks
-from pipelines.change.decode import BRONZE_COLUMNS, DELETE, UPSERT, decode_events, old_keys
+from pipelines.change.decode import BRONZE_COLUMNS, decode_events
+from pipelines.change.images import DELETE, UPSERT, old_keys
 from pipelines.change.position import ORDER
 from pipelines.change.reduce import UNAVAILABLE, fill_across_moves, fill_unchanged
 from pipelines.contract import Contract
 from pipelines.feed import no_rows
-from pipelines.state import FOUND, State
+from pipelines.state import FOUND, OWN_ISSUES, State
 from pipelines.storage import Lake
 
 
@@ -31,11 +32,12 @@ def fill_from_lake(
     keys = (
         rows.filter(pl.any_horizontal(f"_same:{name}" for name in unchanged)).select(key).unique()
     )
-    stored = state.silver.find(keys, key, [*unchanged, *ORDER]).drop(FOUND)
+    stored = state.silver.find(keys, key, [*unchanged, *ORDER, "quality_issues"]).drop(FOUND)
+    own = pl.col("quality_issues").list.filter(pl.element().str.contains(OWN_ISSUES))
     gone = state.tombstones.find(keys, key, list(ORDER)).drop(FOUND)
     nothing = pl.lit([], pl.List(pl.String())).alias("_issues")
     known = [
-        stored.with_columns(pl.lit(UPSERT).alias("_verb"), nothing),
+        stored.with_columns(pl.lit(UPSERT).alias("_verb"), own.alias("_issues")),
         gone.with_columns(pl.lit(DELETE).alias("_verb"), nothing),
         waiting.join(keys, on=key, how="semi").drop(FOUND),
     ]
@@ -53,7 +55,13 @@ def fill_from_lake(
             how="diagonal_relaxed",
         )
         filled = fill_across_moves(merged, key, unchanged)
-    return filled.filter(pl.col("_new")).select(*_columns(rows))
+    own = filled.filter(pl.col("_new")).select(*_columns(rows))
+    source = contract.source
+    if source is not None and source.connector == "cassandra":
+        # A cell that nothing ever set is null there, and needs no row before it.
+        known = ~pl.element().str.starts_with(f"{UNAVAILABLE}:")
+        own = own.with_columns(pl.col("_issues").list.filter(known))
+    return own
 
 
 def _ancestors(

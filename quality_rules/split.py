@@ -21,6 +21,9 @@ VERDICT: Mapping[str, pl.DataType] = {
     "quality_issues": pl.List(pl.String()),
 }
 
+#: Begins an issue that only tells: the value is null since nothing holds what the source says.
+SPECIAL = "special"
+
 #: More rules than bits in a mask, and the mask would wrap.
 _MOST_RULES = 63
 
@@ -37,7 +40,8 @@ def split(rows: pl.DataFrame, rules: Sequence[Rule], parents: Mapping[str, pl.Se
     """The rows with their verdict; a row that breaks an error rule, or brings issues, is quarantined.
 
     `rows` may have a column `_issues` of what was found wrong before (a value that could not be
-    decoded): such issues count as errors and stand first. `parents` holds for each REFERENCE rule,
+    decoded): such issues count as errors and stand first, save for those that begin with `special:`,
+    which are only told. `parents` holds for each REFERENCE rule,
     by its name, the values it finds. Cost: one pass over the rows; lists are built once for each
     combination of broken rules, of which there are few.
     """
@@ -89,13 +93,17 @@ def _verdicts(masks: pl.Series, rules: Sequence[Rule]) -> pl.DataFrame:
 def _with_prior_issues(judged: pl.DataFrame) -> pl.DataFrame:
     if "_issues" not in judged.columns:
         return judged
-    prior = pl.col("_issues").list.len() > 0
+    told = pl.col("_issues").list.len() > 0
+    prior = told
+    if judged["_issues"].explode().drop_nulls().str.starts_with(f"{SPECIAL}:").any():
+        refusing = pl.col("_issues").list.eval(~pl.element().str.starts_with(f"{SPECIAL}:"))
+        prior = refusing.list.any().fill_null(value=False)
     return judged.with_columns(
         pl.when(prior)
         .then(pl.lit(Decimal("0.00"), SCORE))
         .otherwise("data_quality_score")
         .alias("data_quality_score"),
-        pl.when(prior)
+        pl.when(told)
         .then(pl.concat_list("_issues", "quality_issues"))
         .otherwise("quality_issues")
         .alias("quality_issues"),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import json
 import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -11,14 +10,12 @@ from hashlib import md5
 
 import polars as pl
 
-from pipelines.change.envelope import ENVELOPE, FLAT
-from pipelines.change.ndjson import parse
+from pipelines.change.images import DELETE, TRUNCATE, UPSERT, read_images
 from pipelines.change.position import ORDER
-from pipelines.change.schema import MessageSchema, Writing, read_block, writings
-from pipelines.change.values import decode, raw_type
-from pipelines.contract import Contract, DataType
-
-UPSERT, DELETE, TRUNCATE = "upsert", "delete", "truncate"
+from pipelines.change.schema import Writing, read_block, writings
+from pipelines.change.values import decode, is_special
+from pipelines.contract import Column, Contract, DataType
+from quality_rules.split import SPECIAL
 
 _VERBS = {
     "INSERT": UPSERT,
@@ -48,8 +45,12 @@ EVENT_COLUMNS: Mapping[str, pl.DataType] = {
     "_moved_from": pl.String(),
 }
 
-#: The header that names the key a row had before (Postgres connector, "Primary key updates").
-_OLD_KEY = "__debezium.oldkey"
+
+#: Why a row cannot be read that came with a schema block which is none.
+BAD_SCHEMA = "bad_schema"
+
+#: How each column is written, and why images cannot be read at all.
+_Way = tuple[dict[str, Writing], str | None]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,7 +70,8 @@ class Events:
 def decode_events(rows: pl.DataFrame, contract: Contract, blocks: Mapping[str, str]) -> Events:
     """The row events among `rows` (of `BRONZE_COLUMNS`), typed by the contract.
 
-    A value that its type cannot hold exactly becomes null with the issue `undecodable:<column>`.
+    A value that its type cannot hold exactly becomes null with the issue `undecodable:<column>`, or
+    `special:<column>` where the contract lets such a value be null.
     `blocks` are schema blocks by fingerprint. Other kinds of message are passed over.
     """
     verbs = pl.col("operation_type").replace_strict(_VERBS, default=None, return_dtype=pl.String)
@@ -77,8 +79,7 @@ def decode_events(rows: pl.DataFrame, contract: Contract, blocks: Mapping[str, s
         pl.col("_verb").is_not_null()
     )
     parts = [
-        _decode_group(part, contract, _block(blocks, fingerprint[0]))
-        for fingerprint, part in rows.group_by("schema_fingerprint", maintain_order=True)
+        _decode_group(part, contract, *way) for part, way in _by_writing(rows, contract, blocks)
     ]
     frame = (
         pl.concat([part for part, _ in parts], how="diagonal") if parts else _no_events(contract)
@@ -99,8 +100,30 @@ def decode_events(rows: pl.DataFrame, contract: Contract, blocks: Mapping[str, s
     )
 
 
-def _block(blocks: Mapping[str, str], fingerprint: object) -> MessageSchema | None:
-    return None if fingerprint is None else read_block(blocks[str(fingerprint)])
+def _by_writing(
+    rows: pl.DataFrame, contract: Contract, blocks: Mapping[str, str]
+) -> list[tuple[pl.DataFrame, _Way]]:
+    """The rows with how they are written: together where their blocks differ, but not in what we read."""
+    ways = {
+        fingerprint: _way(contract, blocks, fingerprint)
+        for fingerprint in rows["schema_fingerprint"].unique(maintain_order=True)
+    }
+    same = {fingerprint: repr(way) for fingerprint, way in ways.items()}
+    by_text = {text: ways[fingerprint] for fingerprint, text in same.items()}
+    texts = rows["schema_fingerprint"].replace_strict(same, return_dtype=pl.String).alias("_way")
+    groups = rows.with_columns(texts).partition_by(
+        "_way", maintain_order=True, include_key=False, as_dict=True
+    )
+    return [(part, by_text[str(text)]) for (text,), part in groups.items()]
+
+
+def _way(contract: Contract, blocks: Mapping[str, str], fingerprint: str | None) -> _Way:
+    """How the rows of a block are written, and why their images cannot be read (None: they can)."""
+    try:
+        block = None if fingerprint is None else read_block(blocks[fingerprint])
+    except ValueError:
+        return writings(contract, None), BAD_SCHEMA
+    return writings(contract, block), None
 
 
 def _no_events(contract: Contract) -> pl.DataFrame:
@@ -109,10 +132,15 @@ def _no_events(contract: Contract) -> pl.DataFrame:
 
 
 def _decode_group(
-    rows: pl.DataFrame, contract: Contract, block: MessageSchema | None
+    rows: pl.DataFrame, contract: Contract, ways: Mapping[str, Writing], unusable: str | None
 ) -> tuple[pl.DataFrame, list[str]]:
-    ways = writings(contract, block)
-    raw = _read_images(rows, contract)
+    if unusable is None:
+        raw = read_images(rows, contract)
+    else:  # a row without a form has no image: only the message's key is read
+        bare = read_images(
+            rows.with_columns(pl.lit(None, pl.String).alias("payload_form")), contract
+        )
+        raw = bare.with_columns(pl.lit(f"undecodable:*{unusable}").alias("_unreadable"))
     raw, unchanged = _mark_unchanged(raw, contract)
     types = {name: column.type for name, column in contract.columns.items()}
     typed = raw.with_columns(
@@ -120,13 +148,11 @@ def _decode_group(
         for name, kind in types.items()
     )
     refused = [
-        pl.when(pl.col(name).is_not_null() & pl.col(f"_typed:{name}").is_null()).then(
-            pl.lit(f"undecodable:{name}")
-        )
+        _refused(name, contract.columns[name], ways[name])
         for name in types
         if not _cannot_fail(types[name], ways[name])
     ]
-    issues = pl.concat_list([pl.col("_unreadable"), *refused]).list.drop_nulls()
+    issues = pl.concat_list([pl.col("_unreadable"), pl.col("_unknown"), *refused]).list.drop_nulls()
     return typed.select(
         *(pl.col(f"_typed:{name}").alias(name) for name in types),
         *(pl.col(f"_same:{name}") for name in unchanged),
@@ -141,106 +167,17 @@ def _decode_group(
     ), unchanged
 
 
+def _refused(name: str, column: Column, way: Writing) -> pl.Expr:
+    """The issue of a value that became null on its way."""
+    issue = pl.lit(f"undecodable:{name}")
+    if column.special == "null":
+        special = is_special(pl.col(name), column.type, way)
+        issue = pl.when(special).then(pl.lit(f"{SPECIAL}:{name}")).otherwise(issue)
+    return pl.when(pl.col(name).is_not_null() & pl.col(f"_typed:{name}").is_null()).then(issue)
+
+
 def _cannot_fail(kind: DataType, way: Writing) -> bool:
     return kind.kind in ("string", "json", "enum") and way.encoding == "text"
-
-
-# ---- IMAGES ---- #
-
-
-def _read_images(rows: pl.DataFrame, contract: Contract) -> pl.DataFrame:
-    """Each row's image as text columns named as in the contract, and `_unreadable`: why there is none."""
-    fields = {contract.field_of(name): name for name in contract.columns}
-    raw = {field: raw_type(contract.columns[name].type) for field, name in fields.items()}
-    key = {contract.field_of(name): raw[contract.field_of(name)] for name in contract.key}
-    verb, form = rows["_verb"], rows["payload_form"].fill_null("")
-    enveloped = (form == ENVELOPE) & (verb != TRUNCATE)
-    flat = form == FLAT
-    rest = ~enveloped & ~flat
-    parts = [
-        _enveloped_images(rows.filter(enveloped), raw, key),
-        _flat_images(rows.filter(flat), raw, key),
-        _bare(rows.filter(rest), raw),
-    ]
-    merged = pl.concat([part for part in parts if len(part)] or parts[:1])
-    return (
-        _keys_from_message_key(merged, key).with_columns(old_keys(merged["headers"])).rename(fields)
-    )
-
-
-def _enveloped_images(
-    rows: pl.DataFrame, raw: Mapping[str, pl.DataType], key: Mapping[str, pl.DataType]
-) -> pl.DataFrame:
-    """`after` for an upsert; of `before` the key alone, for the rest may be unknown (replica identity)."""
-    images, reasons = parse(
-        rows["raw_payload"], {"after": pl.Struct(raw), "before": pl.Struct(key)}
-    )
-    upsert = rows["_verb"] == UPSERT
-    after, before = pl.col("after").struct, pl.col("before").struct
-    columns = [
-        pl.when(upsert)
-        .then(after.field(name))
-        .otherwise(before.field(name) if name in key else None)
-        .alias(name)
-        for name in raw
-    ]
-    missing = pl.when(upsert & pl.col("after").is_null()).then(pl.lit("no_after"))
-    why = pl.coalesce(pl.lit(reasons), missing)
-    return pl.concat([rows, images.select(*columns, _unreadable(why))], how="horizontal")
-
-
-def _flat_images(
-    rows: pl.DataFrame, raw: Mapping[str, pl.DataType], key: Mapping[str, pl.DataType]
-) -> pl.DataFrame:
-    images, reasons = parse(rows["raw_payload"], raw)
-    upsert = rows["_verb"] == UPSERT
-    columns = [
-        pl.col(name) if name in key else pl.when(upsert).then(pl.col(name)).alias(name)
-        for name in raw
-    ]
-    return pl.concat(
-        [rows, images.select(*columns, _unreadable(pl.lit(reasons)))], how="horizontal"
-    )
-
-
-def _bare(rows: pl.DataFrame, raw: Mapping[str, pl.DataType]) -> pl.DataFrame:
-    """Tombstones and truncates: no image."""
-    return rows.with_columns(
-        *(pl.lit(None, dtype).alias(name) for name, dtype in raw.items()),
-        _unreadable(pl.lit(None, pl.String)),
-    )
-
-
-def _unreadable(reason: pl.Expr) -> pl.Expr:
-    return (
-        pl.when(reason.is_not_null())
-        .then(pl.format("undecodable:*{}", reason))
-        .alias("_unreadable")
-    )
-
-
-def _keys_from_message_key(rows: pl.DataFrame, key: Mapping[str, pl.DataType]) -> pl.DataFrame:
-    """The key columns that the image lacks, from the message's key."""
-    lacking = pl.any_horizontal(pl.col(name).is_null() for name in key) & (
-        pl.col("_verb") != TRUNCATE
-    )
-    at = rows.select(lacking.arg_true()).to_series()
-    if not len(at):
-        return rows
-    found, _ = parse(rows["key"].gather(at), key)
-    filled = found.with_columns(at.alias("_at"))
-    joined = rows.with_row_index("_at").join(filled, on="_at", how="left", suffix=":key")
-    return joined.with_columns(pl.coalesce(name, f"{name}:key") for name in key).select(
-        rows.columns
-    )
-
-
-def old_keys(headers: pl.Series) -> pl.Series:
-    """The text of the key that each row had before a key change; null for all the others."""
-    found = headers.str.contains(_OLD_KEY, literal=True).fill_null(value=False)
-    texts = [dict(json.loads(text)).get(_OLD_KEY) for text in headers.filter(found)]
-    empty = pl.repeat(None, len(headers), dtype=pl.String, eager=True).alias("_moved_from")
-    return empty.scatter(found.arg_true(), pl.Series(texts, dtype=pl.String)) if texts else empty
 
 
 # ---- UNCHANGED VALUES ---- #
@@ -259,6 +196,12 @@ def _mark_unchanged(raw: pl.DataFrame, contract: Contract) -> tuple[pl.DataFrame
         for name, mark in named.items()
         if mark is not None
     )
+    for name in contract.columns:  # an image may have said it already
+        if f"_same:{name}" in raw.columns:
+            said = raw[f"_same:{name}"].fill_null(value=False)
+            marks = marks.with_columns(
+                (said | marks[name] if name in marks.columns else said).alias(name)
+            )
     found = [name for name in marks.columns if marks[name].any()]
     blank = [pl.when(~marks[name]).then(pl.col(name)).alias(name) for name in found]
     flags = [marks[name].alias(f"_same:{name}") for name in found]

@@ -1,8 +1,13 @@
 """What an event says of itself: its form, operation, source, time, transaction and raw position.
 
-Two forms are read. *Envelope*: Debezium's `{before, after, source, op, ...}` (Postgres connector,
+Three forms are read. *Envelope*: Debezium's `{before, after, source, op, ...}` (Postgres connector,
 "Change event values"). *Flat*: the row alone, as ExtractNewRecordState leaves it, with metadata in
-fields of a prefix where the transform was asked for them ("Adding metadata to the event").
+fields of a prefix where the transform was asked for them ("Adding metadata to the event"). *Cloud
+event*: the envelope's images under `data` and the rest in `iodebezium` attributes ("Emitting change
+event records in CloudEvents format").
+
+What each connector calls a position becomes two numbers, the transaction's and the event's, and the
+log in which they rise; see `position`.
 """
 
 from __future__ import annotations
@@ -16,6 +21,7 @@ from pipelines.change.ndjson import parse
 
 ENVELOPE = "envelope"
 FLAT = "flat"
+CLOUD = "cloudevent"
 
 _TEXT = pl.String()
 _LONG = pl.Int64()
@@ -30,12 +36,21 @@ _ENVELOPE: Mapping[str, pl.DataType] = {
             "connector": _TEXT,
             "schema": _TEXT,
             "table": _TEXT,
+            "db": _TEXT,
+            "collection": _TEXT,
+            "keyspace": _TEXT,
             "snapshot": _TEXT,
             "sequence": _TEXT,
             "lsn": _LONG,
             "txId": _TEXT,
             "ts_ms": _LONG,
             "ts_us": _LONG,
+            "file": _TEXT,
+            "pos": _LONG,
+            "row": _LONG,
+            "server_id": _TEXT,
+            "ord": _LONG,
+            "ts_micro": _LONG,
         }
     ),
     "transaction": pl.Struct({"id": _TEXT}),
@@ -43,11 +58,21 @@ _ENVELOPE: Mapping[str, pl.DataType] = {
 
 _FLAT_NAMES = (
     "op", "deleted", "table", "schema", "lsn", "source_ts_ms", "source_ts_us", "ts_ms", "source_sequence", "source_snapshot",
-    "source_lsn", "source_schema", "source_table", "source_name", "name", "transaction_id", "source_txId",
+    "source_lsn", "source_schema", "source_table", "source_name", "name", "transaction_id", "source_txId", "source_file", "source_pos", "source_row", "db", "source_db",
+)  # fmt: skip
+
+#: Attributes of a cloud event beside `data`.
+_CLOUD = tuple(
+    f"iodebezium{name}"
+    for name in (
+        "op", "connector", "name", "tsms", "snapshot", "db", "schema", "table", "collection", "sequence", "txid", "lsn",
+        "file", "pos", "row", "serverid", "ord", "txId",
+    )
 )  # fmt: skip
 
 _OPERATIONS = {
     "c": "INSERT",
+    "i": "INSERT",
     "u": "UPDATE",
     "d": "DELETE",
     "r": "SNAPSHOT",
@@ -63,9 +88,11 @@ DESCRIPTION: Mapping[str, pl.DataType] = {
     "table_name": _TEXT,
     "transaction_id": _TEXT,
     "snapshot": _TEXT,
-    "commit_lsn": _LONG,
-    "lsn": _LONG,
+    "commit_position": _LONG,
+    "event_position": _LONG,
+    "log_name": _TEXT,
     "source_time_us": _LONG,
+    "commit_time_us": _LONG,
     "reason": _TEXT,
 }
 
@@ -74,7 +101,9 @@ def describe(payloads: pl.Series, header_op: pl.Series, *, prefix: str = "__") -
     """One row of `DESCRIPTION` a payload; `reason` says why a payload cannot be an event.
 
     A null payload is a tombstone. `header_op` is the `__op` header where the transform was asked to
-    put the operation there, else null. `commit_lsn` and `lsn` are null where the event names none.
+    put the operation there, else null. `commit_position` and `event_position` are null where the
+    event names none, `log_name` where the connector has one log only. `commit_time_us` is the
+    source's own clock; `source_time_us` falls back on the connector's.
     """
     looks_enveloped = payloads.str.starts_with('{"before":').fill_null(value=False)
     parts = [
@@ -101,24 +130,53 @@ def _describe_rest(
 ) -> pl.DataFrame:
     """Flat rows, tombstones, and the odd envelope whose fields stand in another order."""
     names = {name: f"{prefix}{name}" for name in _FLAT_NAMES}
-    schema = dict.fromkeys(["op", "source", *names.values()], _TEXT)
+    schema = dict.fromkeys(
+        ["op", "source", "specversion", "datacontenttype", *_CLOUD, *names.values()], _TEXT
+    )
     given = payloads.filter(mask)
     frame, reasons = parse(given, schema)
-    enveloped = (frame["op"].is_not_null() & frame["source"].str.starts_with("{")).fill_null(
-        value=False
-    )
+    enveloped = frame["op"].is_not_null() & frame["source"].str.starts_with("{")
+    cloud = frame["specversion"].is_not_null() & frame["iodebeziumop"].is_not_null()
+    enveloped, cloud = enveloped.fill_null(value=False), cloud.fill_null(value=False)
+    flat = ~enveloped & ~cloud
     at = _positions(mask)
-    flat = _read_flat(
-        frame.filter(~enveloped),
-        names,
-        header_op.filter(mask).filter(~enveloped),
-        given.filter(~enveloped),
+    ops = header_op.filter(mask)
+    parts = [
+        _shape(
+            _read_flat(frame.filter(flat), names, ops.filter(flat), given.filter(flat)),
+            reasons.filter(flat),
+            at.filter(flat),
+        )
+    ]
+    if enveloped.any():
+        again, again_reasons = parse(given.filter(enveloped), _ENVELOPE)
+        parts.append(_shape(_read_envelope(again), again_reasons, at.filter(enveloped)))
+    if cloud.any():
+        read = _read_envelope(_as_envelope(frame.filter(cloud)), CLOUD)
+        parts.append(_shape(read, reasons.filter(cloud), at.filter(cloud)))
+    return pl.concat(parts)
+
+
+def _as_envelope(cloud: pl.DataFrame) -> pl.DataFrame:
+    """The attributes of cloud events as the fields of an envelope; Avro inside JSON is not read."""
+    source = _ENVELOPE["source"]
+    assert isinstance(source, pl.Struct)  # noqa: S101 - as it is written above
+    told = {"server_id": "serverid", "ts_ms": "tsms", "txId": "txid"}
+    fields = [
+        pl.col(name).cast(field.dtype, strict=False).alias(field.name)
+        if (name := f"iodebezium{told.get(field.name, field.name)}") in cloud.columns
+        else pl.lit(None, field.dtype).alias(field.name)
+        for field in source.fields
+    ]
+    as_json = pl.col("datacontenttype").fill_null("application/json").str.contains("json")
+    return cloud.with_columns(
+        iodebeziumtxid=pl.coalesce("iodebeziumtxid", "iodebeziumtxId")
+    ).select(
+        pl.when(as_json).then("iodebeziumop").otherwise(pl.lit("avro_in_cloudevent")).alias("op"),
+        pl.lit(None, _LONG).alias("ts_ms"),
+        pl.struct(fields).alias("source"),
+        pl.struct(pl.lit(None, _TEXT).alias("id")).alias("transaction"),
     )
-    shaped = _shape(flat, reasons.filter(~enveloped), at.filter(~enveloped))
-    if not enveloped.any():
-        return shaped
-    again, again_reasons = parse(given.filter(enveloped), _ENVELOPE)
-    return pl.concat([shaped, _shape(_read_envelope(again), again_reasons, at.filter(enveloped))])
 
 
 def _shape(frame: pl.DataFrame, reasons: pl.Series, at: pl.Series) -> pl.DataFrame:
@@ -131,27 +189,80 @@ def _shape(frame: pl.DataFrame, reasons: pl.Series, at: pl.Series) -> pl.DataFra
     )
 
 
-def _read_envelope(frame: pl.DataFrame) -> pl.DataFrame:
+def _read_envelope(frame: pl.DataFrame, form: str = ENVELOPE) -> pl.DataFrame:
     source = pl.col("source").struct
-    sequence = source.field("sequence")
+    commit, event, log = _position()
+    committed = pl.coalesce(
+        on_calendar(source.field("ts_us")),
+        on_calendar(source.field("ts_micro")),
+        millis_as_micros(source.field("ts_ms")),
+    )
+    range_tombstone = (source.field("connector") == "cassandra") & (pl.col("op") == "r")
+    schema = pl.coalesce(source.field("schema"), source.field("keyspace"), source.field("db"))
     return frame.select(
-        pl.lit(ENVELOPE).alias("payload_form"),
+        pl.lit(form).alias("payload_form"),
         _operation(pl.col("op")).alias("operation_type"),
         source.field("name").alias("source_system"),
-        _dotted(source.field("schema"), source.field("table")).alias("table_name"),
+        _dotted(schema, pl.coalesce(source.field("table"), source.field("collection"))).alias(
+            "table_name"
+        ),
         _transaction(pl.col("transaction").struct.field("id"), source.field("txId")).alias(
             "transaction_id"
         ),
         source.field("snapshot").alias("snapshot"),
-        _sequence_part(sequence, 1).alias("commit_lsn"),
-        source.field("lsn").alias("lsn"),
-        pl.coalesce(
-            on_calendar(source.field("ts_us")),
-            millis_as_micros(source.field("ts_ms")),
-            millis_as_micros(pl.col("ts_ms")),
-        ).alias("source_time_us"),
-        _refuse_unknown_operation(pl.col("op")).alias("reason"),
+        commit.alias("commit_position"),
+        event.alias("event_position"),
+        log.alias("log_name"),
+        pl.coalesce(committed, millis_as_micros(pl.col("ts_ms"))).alias("source_time_us"),
+        committed.alias("commit_time_us"),
+        pl.when(range_tombstone)
+        .then(pl.lit("range_tombstone"))
+        .otherwise(_refuse_unknown_operation(pl.col("op")))
+        .alias("reason"),
     )
+
+
+#: Rows of one binlog event, and so of one position, are told apart by this many bits.
+_ROW_BITS = 24
+_MOST_POS = 2 ** (62 - _ROW_BITS)
+
+
+def _position() -> tuple[pl.Expr, pl.Expr, pl.Expr]:
+    """Commit and event position by connector, and the log's name.
+
+    Postgres: last commit LSN and LSN. MySQL and MariaDB: the number of the binlog file, then place
+    and row in it; the log is the server's and the file's stem, since another server numbers its
+    files anew. MongoDB: cluster time and ordinal. Cassandra: the write's own time, which is what
+    its replicas order by.
+    """
+    source = pl.col("source").struct
+    connector = source.field("connector")
+    binlog, mongo = connector.is_in(["mysql", "mariadb"]), connector == "mongodb"
+    number = source.field("file").str.extract(r"\.(\d+)$").cast(_LONG, strict=False)
+    place = pl.when(source.field("pos").is_between(0, _MOST_POS - 1)).then(source.field("pos"))
+    row = source.field("row").fill_null(0).clip(0, 2**_ROW_BITS - 1)
+    commit = (
+        pl.when(binlog)
+        .then(number)
+        .when(mongo)
+        .then(source.field("ts_ms"))
+        .when(connector == "cassandra")
+        .then(source.field("ts_micro"))
+        .otherwise(pl.coalesce(_sequence_part(source.field("sequence"), 1), source.field("lsn")))
+    )
+    event = (
+        pl.when(binlog)
+        .then(place * 2**_ROW_BITS + row)
+        .when(mongo)
+        .then(source.field("ord").fill_null(0))
+        .when(connector == "cassandra")
+        .then(0)
+        .otherwise(source.field("lsn"))
+    )
+    stem = source.field("file").str.replace(r"\.\d+$", "")
+    log = pl.when(binlog).then(pl.format("{}/{}", source.field("server_id"), stem))
+    known = (commit >= 0) & (event >= 0)
+    return pl.when(known).then(commit), pl.when(known).then(event), log
 
 
 def _read_flat(
@@ -165,15 +276,23 @@ def _read_flat(
         .otherwise(pl.coalesce(meta["op"], pl.col("_header_op")))
     )
     lsn = pl.coalesce(meta["lsn"], meta["source_lsn"]).cast(pl.Int64, strict=False)
+    number = meta["source_file"].str.extract(r"\.(\d+)$").cast(_LONG, strict=False)
+    pos = meta["source_pos"].cast(_LONG, strict=False)
+    place = pl.when(pos.is_between(0, _MOST_POS - 1)).then(pos * 2**_ROW_BITS)
+    row = meta["source_row"].cast(_LONG, strict=False).fill_null(0).clip(0, 2**_ROW_BITS - 1)
+    commit = pl.coalesce(_sequence_part(meta["source_sequence"], 1), lsn, number)
+    event = pl.coalesce(lsn, pl.when(number.is_not_null()).then(place + row))
+    known = (commit >= 0) & (event >= 0)
+    commit, event = pl.when(known).then(commit), pl.when(known).then(event)
     tombstone = pl.col("_given").is_null()
     snapshot = pl.coalesce(
-        meta["source_snapshot"], pl.when((op == "r") & lsn.is_not_null()).then(pl.lit("true"))
+        meta["source_snapshot"], pl.when((op == "r") & event.is_not_null()).then(pl.lit("true"))
     )
-    micros = pl.coalesce(
+    committed = pl.coalesce(
         on_calendar(meta["source_ts_us"].cast(pl.Int64, strict=False)),
         millis_as_micros(meta["source_ts_ms"].cast(pl.Int64, strict=False)),
-        millis_as_micros(meta["ts_ms"].cast(pl.Int64, strict=False)),
     )
+    micros = pl.coalesce(committed, millis_as_micros(meta["ts_ms"].cast(pl.Int64, strict=False)))
     return frame.with_columns(header_op.alias("_header_op"), given.alias("_given")).select(
         pl.when(~tombstone).then(pl.lit(FLAT)).alias("payload_form"),
         pl.when(tombstone)
@@ -184,14 +303,16 @@ def _read_flat(
         .alias("operation_type"),
         pl.coalesce(meta["source_name"], meta["name"]).alias("source_system"),
         _dotted(
-            pl.coalesce(meta["schema"], meta["source_schema"]),
+            pl.coalesce(meta["schema"], meta["source_schema"], meta["db"], meta["source_db"]),
             pl.coalesce(meta["table"], meta["source_table"]),
         ).alias("table_name"),
         _transaction(meta["transaction_id"], meta["source_txId"]).alias("transaction_id"),
         snapshot.alias("snapshot"),
-        _sequence_part(meta["source_sequence"], 1).alias("commit_lsn"),
-        lsn.alias("lsn"),
+        commit.alias("commit_position"),
+        event.alias("event_position"),
+        pl.lit(None, _TEXT).alias("log_name"),
         micros.alias("source_time_us"),
+        committed.alias("commit_time_us"),
         pl.when(~tombstone).then(_refuse_unknown_operation(op)).alias("reason"),
     )
 
@@ -207,12 +328,13 @@ def _refuse_unknown_operation(op: pl.Expr) -> pl.Expr:
 
 
 def _dotted(schema: pl.Expr, table: pl.Expr) -> pl.Expr:
-    return pl.concat_str([schema, table], separator=".", ignore_nulls=True)
+    both = pl.concat_str([schema, table], separator=".", ignore_nulls=True)
+    return pl.when(schema.is_not_null() | table.is_not_null()).then(both)
 
 
 def _transaction(identity: pl.Expr, number: pl.Expr) -> pl.Expr:
-    """The transaction's number: Postgres writes `txId:LSN`, with another LSN in each event."""
-    return pl.coalesce(identity.str.split(":").list.first(), number)
+    """The transaction's name: Postgres writes `txId:LSN`, with another LSN in each event."""
+    return pl.coalesce(identity.str.extract(r"^(\d+):\d+$"), identity, number)
 
 
 def _sequence_part(sequence: pl.Expr, part: int) -> pl.Expr:

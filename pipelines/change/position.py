@@ -1,10 +1,14 @@
 """One total order of a source's events: (epoch, commit, event, Kafka offset).
 
 * **epoch**: when the full snapshot that an event follows began, in milliseconds. A source restored
-  from a backup writes lower log positions than before; its new snapshot makes them newer, not late.
-* **commit, event**: the connector's position. Postgres emits in commit order, so `source.lsn` alone
-  falls between transactions; `source.sequence` holds [last commit lsn, lsn] (Debezium Postgres
-  connector, "Change events"). Rows of the full snapshot stand at (0, 0), before every streamed event.
+  from a backup, or another server after a failover, writes lower log positions than before; they
+  are newer, not late. A new snapshot tells, and where there is none: a position that falls while
+  the source's clock goes on, or while another server's log begins. An event that is only sent again
+  has the time it had.
+* **commit, event**: the connector's position (`envelope`). Postgres emits in commit order, so
+  `source.lsn` alone falls between transactions; `source.sequence` holds [last commit lsn, lsn]
+  (Debezium Postgres connector, "Change events"). Rows of the full snapshot stand at (0, 0), before
+  every streamed event.
 * an event without a position (incremental snapshot, tombstone, a flat row without metadata) is as
   new as the newest before it in its partition, where Kafka's order decides.
 
@@ -14,8 +18,9 @@ late-event tests and truncates all compare the same four numbers.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import polars as pl
 
@@ -34,8 +39,12 @@ class PartitionState:
     written_ms: int = 0
     commit: int = 0
     event: int = 0
-    #: Source time in milliseconds of the last full-snapshot row: another one begins a new epoch.
+    #: Source time in milliseconds at which the last full snapshot began, and whether it still goes on.
     snapshot_ms: int | None = None
+    in_snapshot: bool = False
+    #: The latest source time of a streamed event, in microseconds, and the log that it came from.
+    time_us: int | None = None
+    log: str | None = None
     #: Position, key and kind of the very last record: a tombstone belongs to the delete before it.
     last_key: str | None = None
     last_was_delete: bool = False
@@ -71,35 +80,108 @@ def _assign_partition(
     part: pl.DataFrame, state: PartitionState
 ) -> tuple[pl.DataFrame, PartitionState]:
     part, snapshot_ms = _with_epochs(part, state)
-    known = pl.col("lsn").is_not_null() & (pl.col("snapshot").fill_null("false") != "incremental")
-    full = pl.col("snapshot").is_in(_FULL_SNAPSHOT)
+    known, full = _streamed() | _is_full(), _is_full()
     part = part.with_columns(
         # The first transactions after a start name no last commit; their own lsn stands in for it:
         # it lies before their commit, and so before the commit that the next transaction names.
-        pl.when(full)
-        .then(0)
-        .when(known)
-        .then(pl.coalesce("commit_lsn", "lsn"))
-        .alias("source_commit"),
-        pl.when(full).then(0).when(known).then(pl.col("lsn")).alias("source_event"),
+        pl.when(full).then(0).when(known).then(pl.col("commit_position")).alias("source_commit"),
+        pl.when(full).then(0).when(known).then(pl.col("event_position")).alias("source_event"),
     )
     if part["source_commit"].null_count():
         part = _fill_positions(part, state)
     return part, _state_after(part, state, snapshot_ms)
 
 
+def is_full_snapshot(mark: str | None) -> bool:
+    """Whether a row's `source.snapshot` says that it is of a full snapshot."""
+    return mark in _FULL_SNAPSHOT
+
+
+def _is_full() -> pl.Expr:
+    return pl.col("snapshot").is_in(_FULL_SNAPSHOT).fill_null(value=False)
+
+
+def _streamed() -> pl.Expr:
+    """Whether an event names a place in the log."""
+    mark = pl.col("snapshot").fill_null("false")
+    return pl.col("event_position").is_not_null() & (mark != "incremental") & ~_is_full()
+
+
 def _with_epochs(part: pl.DataFrame, state: PartitionState) -> tuple[pl.DataFrame, int | None]:
-    """Each row's epoch: that of the full snapshot which came last before it in the partition."""
+    """Each row's epoch: that of the full snapshot, or of the log, which began last before it."""
+    epoch, snapshot_ms = state.epoch, state.snapshot_ms
+    starts, last = list[tuple[int, int]](), _Log(state)
+    for offset, ms in _snapshot_starts(part, state):
+        between = _between(part, starts[-1][0] if starts else None, offset)
+        for reset in last.resets(between):
+            epoch = max(epoch + 1, reset[1])
+            starts.append((reset[0], epoch))
+        epoch, snapshot_ms, last = max(epoch + 1, ms), ms, _Log()
+        starts.append((offset, epoch))
+    for reset in last.resets(_between(part, starts[-1][0] if starts else None, None)):
+        epoch = max(epoch + 1, reset[1])
+        starts.append((reset[0], epoch))
+    return _step(part, state.epoch, starts), snapshot_ms
+
+
+def _snapshot_starts(part: pl.DataFrame, state: PartitionState) -> list[tuple[int, int]]:
+    """Where full snapshots begin: offset, and their source time in milliseconds.
+
+    A snapshot begins with a row so marked, or where its rows follow others. Its rows' times are no
+    sign: some connectors give every row of one snapshot its own.
+    """
+    if not part.select(_is_full().any()).item():
+        return []
+    before = _is_full().shift(1, fill_value=state.in_snapshot)
+    begins = _is_full() & (~before | pl.col("snapshot").str.starts_with("first"))
     times = (pl.col("source_time_us") // 1000).alias("ms")
-    snapshots = part.filter(pl.col("snapshot").is_in(_FULL_SNAPSHOT)).select("kafka_offset", times)
-    epoch, began = state.epoch, state.snapshot_ms
-    starts = list[tuple[int, int]]()
-    changes = snapshots.filter((pl.col("ms") != pl.col("ms").shift(1)).fill_null(value=True))
-    for offset, ms in changes.iter_rows():
+    began, starts = state.snapshot_ms, list[tuple[int, int]]()
+    for offset, ms in part.filter(begins).select("kafka_offset", times).iter_rows():
         if ms is not None and ms != began:
-            began, epoch = ms, max(epoch + 1, ms)
-            starts.append((offset, epoch))
-    return _step(part, state.epoch, starts), began
+            began = ms
+            starts.append((offset, ms))
+    return starts
+
+
+def _between(part: pl.DataFrame, first: int | None, end: int | None) -> pl.DataFrame:
+    """The streamed events of a partition from one offset to before another."""
+    rows = part.filter(_streamed())
+    rows = rows if first is None else rows.filter(pl.col("kafka_offset") >= first)
+    return rows if end is None else rows.filter(pl.col("kafka_offset") < end)
+
+
+class _Log:
+    """A source's log as far as a partition has shown it: how far it rose, and how late it was then."""
+
+    def __init__(self, state: PartitionState | None = None) -> None:
+        self._position = (state.commit, state.event) if state else (0, 0)
+        self._time, self._name = (state.time_us, state.log) if state else (None, None)
+
+    def resets(self, rows: pl.DataFrame) -> Iterator[tuple[int, int]]:
+        """Where another log begins: offset, and its time in milliseconds.
+
+        An event with a lower position than one before it was sent again, unless the source's clock
+        has gone on since, or the name of the log is another.
+        """
+        while len(rows):
+            packed = _pack(pl.col("commit_position"), pl.col("event_position"))
+            before = _pack(pl.lit(self._position[0]), pl.lit(self._position[1]))
+            highest = pl.max_horizontal(packed.cum_max().shift(1), before)
+            latest = pl.max_horizontal(
+                pl.col("commit_time_us").cum_max().shift(1).forward_fill(),
+                pl.lit(self._time, pl.Int64),
+            )
+            named = pl.coalesce(pl.col("log_name").shift(1), pl.lit(self._name, pl.String))
+            falls = (packed < highest) & (
+                (pl.col("commit_time_us") > latest) | (pl.col("log_name") != named)
+            )
+            at = rows.select(falls.fill_null(value=False).arg_true()).to_series()
+            if not len(at):
+                return
+            rows = rows.slice(int(at[0]))
+            first = rows.row(0, named=True)
+            self._position, self._time, self._name = (0, 0), None, None
+            yield first["kafka_offset"], (first["commit_time_us"] or 0) // 1000
 
 
 def _step(part: pl.DataFrame, first: int, starts: Iterable[tuple[int, int]]) -> pl.DataFrame:
@@ -179,11 +261,21 @@ def _state_after(
         commit=commit,
         event=event,
         snapshot_ms=snapshot_ms,
+        in_snapshot=is_full_snapshot(last["snapshot"]),
+        **log_after(current, state if last["source_epoch"] == state.epoch else PartitionState()),
         last_key=last["key"],
         last_was_delete=last["operation_type"] == "DELETE",
         last_commit=last["source_commit"],
         last_event=last["source_event"],
     )
+
+
+def log_after(current: pl.DataFrame, state: PartitionState) -> dict[str, Any]:
+    """The latest source time of the epoch's streamed events, and the name of their log."""
+    streamed = current.filter(_streamed()).select("commit_time_us", "log_name")
+    times = [time for time in (streamed["commit_time_us"].max(), state.time_us) if time is not None]
+    names = streamed["log_name"].drop_nulls()
+    return {"time_us": max(times, default=None), "log": names[-1] if len(names) else state.log}  # pyright: ignore[reportArgumentType] - numbers
 
 
 def _share_epochs(frame: pl.DataFrame, states: Mapping[int, PartitionState]) -> pl.DataFrame:
@@ -193,7 +285,9 @@ def _share_epochs(frame: pl.DataFrame, states: Mapping[int, PartitionState]) -> 
     to that snapshot or to what follows it.
     """
     seen = (
-        frame.filter(pl.col("snapshot").is_in(_FULL_SNAPSHOT))
+        frame.filter(
+            pl.col("snapshot").is_in(_FULL_SNAPSHOT), pl.col("kafka_timestamp").is_not_null()
+        )
         .group_by("source_epoch")
         .agg(pl.col("kafka_timestamp").min())
     )

@@ -6,8 +6,9 @@ from collections.abc import Sequence
 
 import polars as pl
 
-from pipelines.change.decode import DELETE, TRUNCATE, UPSERT
+from pipelines.change.images import DELETE, TRUNCATE, UPSERT
 from pipelines.change.position import ORDER, exceeds
+from quality_rules.split import SPECIAL
 
 UNAVAILABLE = "unavailable"
 UNDECODABLE = "undecodable"
@@ -34,7 +35,13 @@ def fill_unchanged(
         origin = pl.when(~same).then(pl.col("_at")).forward_fill().over([*key, "_life"])
         lost = _has(UNDECODABLE, name) | _has(UNAVAILABLE, name)
         unknown = same & (origin.is_null() | lost.gather(origin))
-        issue = pl.when(unknown).then(pl.lit(f"{UNAVAILABLE}:{name}"))
+        special = same & _has(SPECIAL, name).gather(origin)
+        issue = (
+            pl.when(unknown)
+            .then(pl.lit(f"{UNAVAILABLE}:{name}"))
+            .when(special)
+            .then(pl.lit(f"{SPECIAL}:{name}"))
+        )
         ordered = ordered.with_columns(
             pl.col(name).gather(origin).alias(name),
             pl.concat_list("_issues", issue)

@@ -9,6 +9,7 @@ microseconds: the source's modes and a column's `encoding` decide, never a guess
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -35,7 +36,9 @@ _SEMANTIC: Mapping[str, Encoding] = {
     "io.debezium.time.IsoDate": "iso",
     "io.debezium.time.IsoTime": "iso",
     "io.debezium.time.IsoTimestamp": "iso",
-    "io.debezium.data.Bits": "base64",
+    "io.debezium.time.MicroDuration": "micros",
+    "io.debezium.time.NanoDuration": "nanos",
+    "io.debezium.data.Bits": "bits",
 }
 
 #: Debezium's `time.precision.mode` -> how dates, times and timestamps without zone are written.
@@ -54,9 +57,17 @@ _BINARY_MODES: Mapping[str, Encoding] = {
 }  # fmt: skip
 
 
+#: Encodings that a schema block does not tell, so that the contract's word counts: an unsigned BIGINT
+#: has the block of a signed one (MySQL connector, `bigint.unsigned.handling.mode`).
+_ALWAYS = ("uint64", "utf8")
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Writing:
-    """How a field's values stand in JSON. `scale` is a base64 decimal's, None: the contract's own."""
+    """How a field's values stand in JSON.
+
+    `scale` is a base64 decimal's (None: the contract's own), or the number of bits.
+    """
 
     encoding: Encoding
     scale: int | None = None
@@ -71,19 +82,44 @@ class MessageSchema:
     fields: Mapping[str, Mapping[str, Any]]
 
 
-def read_block(block: str) -> MessageSchema:
+def read_block(block: str) -> MessageSchema | None:
     """The row fields that a value's schema block describes, of an envelope or of a flat row.
+
+    None for the block `null`, with which a converter says that it has no schema.
 
     Raises:
         ValueError: when the text is not a Connect schema of a struct.
     """
-    schema = json.loads(block)
-    if not isinstance(schema, dict) or not isinstance(schema.get("fields"), list):
-        raise ValueError("not a Connect schema of a struct")  # noqa: TRY004 - the text is at fault, not its type
+    try:
+        schema = json.loads(block)
+    except RecursionError as error:
+        raise ValueError("nested beyond any schema") from error
+    if schema is None:
+        return None
+    if not _is_well_formed(schema) or not _is_struct(schema):
+        raise ValueError("not a Connect schema of a struct")
     top = {str(field.get("field")): field for field in schema["fields"]}
     row = next((top[name] for name in ("after", "before") if _is_struct(top.get(name))), None)
     fields = top if row is None else {str(field.get("field")): field for field in row["fields"]}
     return MessageSchema(fields)
+
+
+def _is_well_formed(schema: object) -> bool:
+    """Whether a schema and all within it are of the types that Connect gives them."""
+    if not isinstance(schema, dict) or not isinstance(schema.get("type"), str):
+        return False
+    given = {name: value for name, value in schema.items() if value is not None}
+    parameters, inner = given.get("parameters", {}), given.get("fields", [])
+    if not (
+        isinstance(given.get("name", ""), str)
+        and isinstance(parameters, dict)
+        and isinstance(inner, list)
+    ):
+        return False
+    if re.fullmatch(r"-?[0-9]{1,9}", str(parameters.get("scale", 0))) is None:
+        return False
+    items = [given["items"]] if "items" in given else []
+    return all(_is_well_formed(part) for part in [*inner, *items])
 
 
 def _is_struct(field: Mapping[str, Any] | None) -> bool:
@@ -103,7 +139,7 @@ def writings(contract: Contract, block: MessageSchema | None) -> dict[str, Writi
         described = None if block is None else block.fields.get(column.source or name)
         result[name] = (
             _declared(column, source)
-            if described is None
+            if described is None or column.encoding in _ALWAYS
             else _described(column.type, described, source)
         )
     return result
@@ -126,6 +162,7 @@ def _by_modes(kind: DataType, source: Source) -> Writing:
         "decimal": _DECIMAL_MODES[source.decimal],
         "date": date,
         "time": time,
+        "duration": "micros" if time in ("iso", "days") else time,
         "timestamp_ntz": timestamp,
         "timestamp": "iso",
         "binary": _BINARY_MODES[source.binary],
@@ -142,12 +179,23 @@ def _described(kind: DataType, field: Mapping[str, Any], source: Source) -> Writ
         return Writing(encoding="text", fields=parts)
     name = str(field.get("name") or "")
     if name in _SEMANTIC:
-        scale = (field.get("parameters") or {}).get("scale")
-        return Writing(encoding=_SEMANTIC[name], scale=None if scale is None else int(scale))
+        return Writing(encoding=_SEMANTIC[name], scale=_scale(field))
     if field.get("type") == "bytes":
-        return Writing(encoding="base64")
+        return Writing(encoding="utf8" if kind.kind == "string" else "base64")
     if kind.kind == "binary":
         return Writing(encoding=_BINARY_MODES[source.binary])
     if field.get("type") in ("double", "float", "float64", "float32"):
         return Writing(encoding="number")
     return Writing(encoding="text")
+
+
+def _scale(field: Mapping[str, Any]) -> int | None:
+    """The parameter that counts digits or bits; None where there is none, or it is no number."""
+    parameters = field.get("parameters")
+    told = (
+        parameters.get("scale", parameters.get("length")) if isinstance(parameters, dict) else None
+    )
+    try:
+        return None if told is None else int(told)
+    except (TypeError, ValueError):
+        return None

@@ -19,6 +19,9 @@ _DAY_MICROS = 86_400_000_000
 #: Nine digits tell any two float32 apart (IEEE 754-2019, 5.12.2); more come from a double.
 _FLOAT32_DIGITS = 9
 
+#: A Postgres numeric: up to 131,072 digits before the point and 16,383 behind it (Postgres, "Numeric Types").
+_MOST_BYTES, _MOST_SCALE = 61_250, 16_383
+
 _HIGH_OF_38_DIGITS = 10**38 >> 64
 
 _SPECIAL_FLOATS = {"NaN": "NaN", "Infinity": "inf", "-Infinity": "-inf"}
@@ -61,11 +64,15 @@ def _decode_plain(raw: pl.Expr, kind: DataType, writing: Writing) -> pl.Expr:
         return _decode_date(raw, writing)
     if kind.kind == "time":
         return _decode_time(raw, writing)
+    if kind.kind == "duration":
+        return _to_micros(raw.cast(pl.Int64, strict=False), writing)
     if kind.kind == "uuid":
         lower = raw.str.to_lowercase()
         return pl.when(lower.str.contains(r"^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$")).then(
             lower
         )
+    if kind.kind == "string" and writing.encoding in ("utf8", "bits"):
+        return _decode_bytes_as_text(raw, writing)
     if kind.kind == "string" and writing.encoding == "base64":
         return raw.map_batches(
             lambda s: _decimal_text(s, writing.scale), return_dtype=pl.String, is_elementwise=True
@@ -77,6 +84,8 @@ def _decode_plain(raw: pl.Expr, kind: DataType, writing: Writing) -> pl.Expr:
 
 
 def _decode_integer(raw: pl.Expr, kind: DataType, writing: Writing) -> pl.Expr:
+    if writing.encoding == "bits":
+        return _bits_as_number(raw).cast(kind.stored, strict=False)
     if writing.encoding == "base64":
         whole = DataType("decimal", 38, 0)
         raw = _decode_decimal(raw, whole, writing).cast(pl.String)
@@ -94,6 +103,8 @@ def _decode_float(raw: pl.Expr, kind: DataType) -> pl.Expr:
 
 
 def _decode_decimal(raw: pl.Expr, kind: DataType, writing: Writing) -> pl.Expr:
+    if writing.encoding == "uint64":
+        raw = _unsigned(raw)
     if writing.encoding == "base64":
         scale = kind.scale if writing.scale is None else writing.scale
         return raw.map_batches(
@@ -104,6 +115,12 @@ def _decode_decimal(raw: pl.Expr, kind: DataType, writing: Writing) -> pl.Expr:
     return raw.map_batches(
         lambda s: _text_decimals(s, kind), return_dtype=kind.stored, is_elementwise=True
     )
+
+
+def _unsigned(raw: pl.Expr) -> pl.Expr:
+    """The text of an unsigned number of 64 bits that was sent as a signed one of the same bits."""
+    number = raw.cast(pl.Int128, strict=False)
+    return pl.when(number < 0).then(number + 2**64).otherwise(number).cast(pl.String)
 
 
 def _text_decimals(raw: pl.Series, kind: DataType) -> pl.Series:
@@ -192,21 +209,25 @@ def _decimal_text(raw: pl.Series, scale: int | None) -> pl.Series:
         .to_series()
         .str.decode("base64", strict=False)
     )
-    scales = own_scale.fill_null(scale or 0)
+    scales = pl.select(
+        pl.when(raw.str.starts_with("{")).then(own_scale).otherwise(pl.lit(scale or 0))
+    ).to_series()
     return pl.Series(
         [
-            _digits(data, power) if data else None
+            _digits(data, power) if data and power is not None else None
             for data, power in zip(packed, scales, strict=True)
         ],
         dtype=pl.String,
     )
 
 
-def _digits(data: bytes, scale: int) -> str:
-    number = int.from_bytes(data, "big", signed=True)
-    return format(
-        Decimal(number).scaleb(-scale, Context(prec=len(str(number)) + abs(scale) + 1)), "f"
-    )
+def _digits(data: bytes, scale: int) -> str | None:
+    """The number as plain digits; null for one that no database holds, whose digits would fill memory."""
+    if len(data) > _MOST_BYTES or abs(scale) > _MOST_SCALE:
+        return None
+    number = Decimal(int.from_bytes(data, "big", signed=True))
+    digits = len(number.as_tuple().digits)
+    return format(number.scaleb(-scale, Context(prec=digits + abs(scale) + 1)), "f")
 
 
 # ---- TIMES ---- #
@@ -307,6 +328,56 @@ def _clock(micros: pl.Expr) -> pl.Expr:
 # ---- BYTES, LISTS, STRUCTS ---- #
 
 
+def _decode_bytes_as_text(raw: pl.Expr, writing: Writing) -> pl.Expr:
+    read = _bit_texts if writing.encoding == "bits" else _utf8_texts
+    return raw.map_batches(
+        lambda s: read(s, writing.scale), return_dtype=pl.String, is_elementwise=True
+    )
+
+
+def _utf8_texts(raw: pl.Series, _: int | None) -> pl.Series:
+    return pl.Series(raw.name, [_utf8(data) for data in _octets(raw)], dtype=pl.String)
+
+
+def _utf8(data: bytes | None) -> str | None:
+    try:
+        return None if data is None else data.decode()
+    except UnicodeDecodeError:
+        return None
+
+
+def _bit_texts(raw: pl.Series, length: int | None) -> pl.Series:
+    """The digits of Debezium's `Bits`, whose bytes come lowest first (Postgres connector, "Basic types")."""
+    texts = [
+        None
+        if data is None
+        else format(
+            int.from_bytes(data, "little"), f"0{8 * len(data) if length is None else length}b"
+        )
+        for data in _octets(raw)
+    ]
+    return pl.Series(raw.name, texts, dtype=pl.String)
+
+
+def _bits_as_number(raw: pl.Expr) -> pl.Expr:
+    return raw.map_batches(
+        lambda s: pl.Series(
+            s.name,
+            [
+                None if data is None or len(data) > 8 else str(int.from_bytes(data, "little"))
+                for data in _octets(s)
+            ],
+            dtype=pl.String,
+        ),
+        return_dtype=pl.String,
+        is_elementwise=True,
+    )
+
+
+def _octets(raw: pl.Series) -> list[bytes | None]:
+    return raw.str.decode("base64", strict=False).to_list()
+
+
 def _decode_binary(raw: pl.Expr, writing: Writing) -> pl.Expr:
     if writing.encoding == "hex":
         return raw.str.decode("hex", strict=False)
@@ -334,3 +405,31 @@ def _decode_struct(raw: pl.Expr, kind: DataType, writing: Writing) -> pl.Expr:
     return pl.when(raw.is_not_null() & ~lost).then(
         pl.struct([part.alias(n) for n, part in parts.items()])
     )
+
+
+# ---- VALUES THAT NOTHING HOLDS ---- #
+
+#: Java's and Postgres' words for what is no number (SpecialValueDecimal), and for the ends of time.
+_NO_NUMBER = ("NaN", "NAN", "Infinity", "-Infinity", "POSITIVE_INFINITY", "NEGATIVE_INFINITY")
+_NO_YEAR = r"^([+-]\d{5,}-|-\d{4}-|0000-)|^-?infinity$"
+
+
+def is_special(raw: pl.Expr, kind: DataType, writing: Writing) -> pl.Expr:
+    """Whether a value is well said and yet one that no number or calendar of ours holds."""
+    if kind.kind == "decimal":
+        return raw.is_in(_NO_NUMBER)
+    if kind.kind in TIMESTAMPS and writing.encoding in ("millis", "micros", "nanos"):
+        number = raw.cast(pl.Int64, strict=False)
+        micros = number if writing.encoding == "micros" else number * 1000
+        if writing.encoding == "nanos":
+            micros = number // 1000
+        near = pl.lit(writing.encoding == "nanos") & number.is_in([2**63 - 1, -(2**63)])
+        return number.is_not_null() & (on_calendar(micros).is_null() | near)
+    if kind.kind == "date" and writing.encoding == "days":
+        days = raw.cast(pl.Int64, strict=False)
+        return days.is_not_null() & ~days.is_between(
+            FIRST_MICRO // _DAY_MICROS, LAST_MICRO // _DAY_MICROS
+        )
+    if kind.kind in (*TIMESTAMPS, "date"):
+        return raw.str.contains(_NO_YEAR)
+    return pl.lit(value=False)

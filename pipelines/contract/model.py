@@ -34,8 +34,8 @@ Layer = Literal["silver", "gold"]
 SeverityName = Literal["error", "warning", "info"]
 Classification = Literal["public", "internal", "confidential", "restricted"]
 Encoding = Literal[
-    "text", "number", "base64", "base64-url-safe", "hex", "days", "millis", "micros", "nanos", "iso"
-]
+    "text", "number", "base64", "base64-url-safe", "hex", "days", "millis", "micros", "nanos", "iso", "uint64", "bits", "utf8"
+]  # fmt: skip
 
 _SECONDS = {
     "second": 1,
@@ -99,7 +99,9 @@ class Source(_Strict):
     `binary`, which Debezium leaves out of the schema.
     """
 
-    connector: Literal["postgres"] = Field(description="The Debezium connector.")
+    connector: Literal["postgres", "mysql", "mariadb", "mongodb", "cassandra"] = Field(
+        description="The Debezium connector."
+    )
     topic: str = Field(min_length=1, description="The Kafka topic of the table.")
     bronze: TableName | None = Field(
         default=None, description="Its bronze table; bronze.<domain>.<name> when left out."
@@ -116,6 +118,10 @@ class Source(_Strict):
     binary: Literal["bytes", "base64", "base64-url-safe", "hex"] = "bytes"
     placeholder: str = Field(
         default="__debezium_unavailable_value", description="unavailable.value.placeholder"
+    )
+    snapshot: Literal["whole", "partial"] = Field(
+        default="whole",
+        description="Whether a full snapshot reads every row: then rows it no longer has were deleted.",
     )
 
 
@@ -140,6 +146,11 @@ class Column(_Strict):
     encoding: Encoding | None = Field(
         default=None,
         description="How schemaless messages write it, where it differs from the source's modes.",
+    )
+    special: Literal["refuse", "null"] = Field(
+        default="refuse",
+        description="What becomes of a value that no number or calendar holds (NaN, infinity, BC): "
+        "its row is refused, or it is null and the row says so.",
     )
 
     @model_validator(mode="after")
@@ -312,6 +323,8 @@ class Contract(_Strict):
             raise ValueError(f"table '{self.table}': a contract is for silver or gold")
         if (self.layer == "silver") != (self.source is not None):
             raise ValueError("a silver table has a 'source', a gold table has none")
+        if self.source is not None and self.source.connector == "mongodb" and len(self.key) != 1:
+            raise ValueError("a MongoDB document has one key: the column of its '_id'")
         for name in self.key:
             self._refuse_unknown(name, "key")
         for rule in self.rules:

@@ -9,7 +9,8 @@ from dataclasses import dataclass, field
 import polars as pl
 
 #: What each plain type is stored as. `time` is ISO text (`23:59:59.123456`), since Delta has no
-#: time of day and Postgres knows `24:00:00`; `uuid`, `json` and `enum` are text as sent.
+#: time of day and Postgres knows `24:00:00`; `duration` is microseconds, for MySQL's TIME goes from -838 to 838 hours
+#: and an interval may be any; `uuid`, `json` and `enum` are text as sent.
 _STORED: Mapping[str, pl.DataType] = {
     "string": pl.String(),
     "bool": pl.Boolean(),
@@ -21,6 +22,7 @@ _STORED: Mapping[str, pl.DataType] = {
     "float64": pl.Float64(),
     "date": pl.Date(),
     "time": pl.String(),
+    "duration": pl.Int64(),
     "timestamp": pl.Datetime("us", "UTC"),
     "timestamp_ntz": pl.Datetime("us"),
     "uuid": pl.String(),

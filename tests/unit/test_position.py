@@ -12,12 +12,12 @@ def records(*rows: tuple[int, int, int, str, int | None, int]) -> pl.DataFrame:
     return pl.DataFrame(
         [
             {
-                "kafka_partition": p, "kafka_offset": o, "kafka_timestamp": w, "key": "k", "snapshot": s, "lsn": lsn, "commit_lsn": lsn,
-                "source_time_us": ms * 1000, "operation_type": "UPDATE",
+                "kafka_partition": p, "kafka_offset": o, "kafka_timestamp": w, "key": "k", "snapshot": s, "event_position": lsn, "commit_position": lsn,
+                "log_name": None, "source_time_us": ms * 1000, "commit_time_us": ms * 1000, "operation_type": "UPDATE",
             }
             for p, o, w, s, lsn, ms in rows
         ],
-        schema_overrides={"kafka_partition": pl.Int32},
+        schema_overrides={"kafka_partition": pl.Int32, "log_name": pl.String},
     )  # fmt: skip
 
 

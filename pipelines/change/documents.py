@@ -1,0 +1,232 @@
+"""MongoDB's events: a row is a document, written as Extended JSON inside a text.
+
+`after` is the document as a lookup found it. Without it (`capture.mode=change_streams`) an update
+says only which fields it set and which it removed, so the others are as they were (MongoDB
+connector, "Update events"). The key is the message's: `{"id": "<Extended JSON>"}`, where 1234 and
+"1234" are two keys ("Change event keys").
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import polars as pl
+
+from pipelines.change.calendar import FIRST_MICRO, LAST_MICRO
+from pipelines.change.envelope import ENVELOPE, FLAT
+from pipelines.change.ndjson import parse
+from pipelines.change.values import raw_type
+from pipelines.contract import Contract, DataType
+from pipelines.contract.types import TIMESTAMPS
+
+#: `source: $` names the whole document.
+WHOLE = "$"
+
+_UPSERT = "upsert"
+_TEXT = pl.String()
+_CALENDAR = (FIRST_MICRO // 1000, LAST_MICRO // 1000)
+
+
+def read_documents(rows: pl.DataFrame, contract: Contract) -> pl.DataFrame:
+    """The rows with a text for each column of the contract; see `images.read_images`."""
+    form, verb = rows["payload_form"].fill_null(""), rows["_verb"]
+    texts, patches, reasons = _documents(rows, form)
+    paths = {name: contract.field_of(name) for name in contract.columns}
+    types = {name: column.type for name, column in contract.columns.items()}
+    frame, wrong = parse(texts, _tree(paths, types))
+    values = [
+        _at(paths[name], types[name], texts).alias(name)
+        for name in paths
+        if name not in contract.key
+    ]
+    keys = [_key(rows["key"], types[name]).alias(name) for name in contract.key]
+    lacking = pl.Series(verb == _UPSERT) & texts.is_null()
+    missing = pl.when(pl.lit(lacking)).then(pl.lit("no_after"))
+    why = pl.coalesce(pl.lit(reasons), pl.lit(wrong), missing)
+    unreadable = pl.when(why.is_not_null()).then(pl.format("undecodable:*{}", why))
+    read = frame.select(*values, *keys, unreadable.alias("_unreadable"))
+    states = _patch_states(patches, {n: p for n, p in paths.items() if n not in contract.key})
+    return pl.concat(
+        [rows, read.select(*contract.columns, "_unreadable"), states], how="horizontal"
+    )
+
+
+def _documents(rows: pl.DataFrame, form: pl.Series) -> tuple[pl.Series, list[Any], pl.Series]:
+    """Each event's document, its patch where it has no document, and why it cannot be read."""
+    patch = pl.Struct(
+        {"updatedFields": _TEXT, "removedFields": pl.List(_TEXT), "truncatedArrays": _TEXT}
+    )
+    enveloped = pl.select(pl.when(form == ENVELOPE).then(rows["raw_payload"])).to_series()
+    frame, reasons = parse(enveloped, {"after": _TEXT, "updateDescription": patch})
+    flat = (form == FLAT) & (rows["_verb"] == _UPSERT)
+    texts = pl.select(pl.when(flat).then(rows["raw_payload"]).otherwise(frame["after"])).to_series()
+    told = frame["updateDescription"]
+    patched = texts.is_null() & told.is_not_null() & (rows["_verb"] == _UPSERT)
+    patches: list[Any] = [None] * len(rows)
+    for at in patched.arg_true():
+        patches[at] = told[at]
+    if patched.any():
+        partial = pl.Series([_partial(each) if each else None for each in patches], dtype=_TEXT)
+        texts = texts.zip_with(~patched, partial)
+    return texts, patches, reasons
+
+
+# ---- FIELDS ---- #
+
+
+def _tree(paths: Mapping[str, str], types: Mapping[str, DataType]) -> dict[str, pl.DataType]:
+    """The schema to read documents with: fields inside fields, a text at every leaf."""
+    tree: dict[str, Any] = {}
+    for name, path in paths.items():
+        if path != WHOLE:
+            *parents, last = path.split(".")
+            branch = tree
+            for parent in parents:
+                held = branch.setdefault(parent, {})
+                branch = held if isinstance(held, dict) else branch
+            branch.setdefault(last, raw_type(types[name]))
+    return {name: _struct(held) for name, held in tree.items()}
+
+
+def _struct(held: Any) -> pl.DataType:
+    if isinstance(held, dict):
+        return pl.Struct({name: _struct(inner) for name, inner in held.items()})  # pyright: ignore[reportUnknownVariableType, reportUnknownArgumentType]
+    return held
+
+
+def _at(path: str, kind: DataType, texts: pl.Series) -> pl.Expr:
+    if path == WHOLE:
+        return pl.lit(texts)
+    first, *inner = path.split(".")
+    value = pl.col(first)
+    for part in inner:
+        value = value.struct.field(part)
+    return plain(value, kind)
+
+
+def _key(keys: pl.Series, kind: DataType) -> pl.Expr:
+    """The `_id` that a message's key names; a number is no text and a text no number."""
+    found, _ = parse(keys, {"id": _TEXT})
+    text = found["id"]
+    if kind.kind == "json":
+        return pl.lit(text)
+    wrapped = pl.select(pl.format('{{"v":{}}}', text)).to_series()
+    inner, reasons = parse(wrapped, {"v": _TEXT})
+    quoted = text.str.starts_with('"') | text.str.starts_with("{")
+    fits = quoted if kind.kind in ("string", "uuid") else ~text.str.starts_with('"')
+    return pl.when(pl.lit(fits & reasons.is_null())).then(plain(pl.lit(inner["v"]), kind))
+
+
+# ---- EXTENDED JSON ---- #
+
+_ONE = r'^\{\s*"\$(?:numberLong|numberInt|numberDouble|numberDecimal|oid|uuid|symbol|code)"\s*:\s*"([^"]*)"\s*\}$'
+_DATE = r'^\{\s*"\$date"\s*:\s*(?:\{\s*"\$numberLong"\s*:\s*)?"?([^"}]*)"?\s*\}?\s*\}$'
+_BINARY = r'^\{\s*"\$binary"\s*:\s*(?:\{\s*"base64"\s*:\s*)?"([^"]*)"'
+_NOTHING = r'^\{\s*"\$undefined"\s*:\s*true\s*\}$'
+
+
+def plain(raw: pl.Expr, kind: DataType) -> pl.Expr:
+    """A value without Extended JSON's wrapper, in any of its modes; JSON columns keep it.
+
+    Source: MongoDB Extended JSON specification, version 2; and version 1, which the connector's
+    `legacy` mode still writes.
+    """
+    if kind.item is not None:
+        return raw.list.eval(plain(pl.element(), kind.item))
+    if kind.kind == "struct":
+        parts = [
+            plain(raw.struct.field(name), inner).alias(name) for name, inner in kind.fields.items()
+        ]
+        return pl.when(raw.is_not_null()).then(pl.struct(parts))
+    if kind.kind == "json":
+        return raw
+    wrapped = raw.str.starts_with('{"$').fill_null(value=False)
+    inner = pl.coalesce(raw.str.extract(_ONE), raw.str.extract(_BINARY), _date(raw, kind))
+    nothing = raw.str.contains(_NOTHING)
+    return (
+        pl.when(~wrapped)
+        .then(_number_as_time(raw, kind))
+        .when(~nothing)
+        .then(pl.coalesce(inner, raw))
+    )
+
+
+def _date(raw: pl.Expr, kind: DataType) -> pl.Expr:
+    text = raw.str.extract(_DATE)
+    return _number_as_time(text, kind) if kind.kind in (*TIMESTAMPS, "date") else text
+
+
+def _number_as_time(text: pl.Expr, kind: DataType) -> pl.Expr:
+    """Milliseconds as ISO text where a time is wanted: BSON dates are UTC; other texts as they are."""
+    if kind.kind not in TIMESTAMPS:
+        return text
+    millis = pl.when(text.str.contains(r"^-?\d+$")).then(text.cast(pl.Int64, strict=False))
+    iso = pl.from_epoch(millis.clip(*_CALENDAR), "ms").dt.strftime("%Y-%m-%dT%H:%M:%S%.3f")
+    suffix = "Z" if kind.kind == "timestamp" else ""
+    outside = millis != millis.clip(*_CALENDAR)
+    return pl.when(millis.is_null() | outside).then(text).otherwise(pl.format("{}" + suffix, iso))
+
+
+# ---- UPDATES WITHOUT A DOCUMENT ---- #
+
+
+def _partial(patch: Mapping[str, Any]) -> str:
+    """A document of the fields that an update set."""
+    document: dict[str, Any] = {}
+    for path, value in _updated(patch).items():
+        *parents, last = path.split(".")
+        branch = document
+        for parent in parents:
+            held = branch.setdefault(parent, {})
+            if not isinstance(held, dict):
+                break
+            branch = held
+        else:
+            branch[last] = value
+    return json.dumps(document, ensure_ascii=False)
+
+
+def _updated(patch: Mapping[str, Any]) -> dict[str, Any]:
+    try:
+        found: Any = json.loads(patch.get("updatedFields") or "{}")
+    except ValueError:
+        return {}
+    return found if isinstance(found, dict) else {}  # pyright: ignore[reportUnknownVariableType]
+
+
+def _patch_states(patches: list[Any], paths: Mapping[str, str]) -> pl.DataFrame:
+    """`_same:<column>` for what an update did not touch, `_unknown` for what it changed in part only."""
+    count = len(patches)
+    if not any(patches):
+        return pl.DataFrame({"_unknown": pl.repeat(None, count, dtype=_TEXT, eager=True)})
+    states = [dict(_states(patch, paths)) if patch else {} for patch in patches]
+    columns = {f"_same:{name}": [state.get(name) == "same" for state in states] for name in paths}
+    unknown = [
+        next((f"unavailable:{name}" for name, what in state.items() if what == "partly"), None)
+        for state in states
+    ]
+    return pl.DataFrame({**columns, "_unknown": pl.Series(unknown, dtype=_TEXT)})
+
+
+def _states(patch: Mapping[str, Any], paths: Mapping[str, str]) -> Iterator[tuple[str, str]]:
+    touched = [*_updated(patch), *(patch.get("removedFields") or ())]
+    cut = _cut_arrays(patch)
+    for name, path in paths.items():
+        if path == WHOLE:
+            yield name, "partly" if touched or cut else "same"
+        elif any(path == each or path.startswith(f"{each}.") for each in touched):
+            yield name, "set"
+        elif any(each == path or each.startswith(f"{path}.") for each in [*touched, *cut]):
+            yield name, "partly"
+        else:
+            yield name, "same"
+
+
+def _cut_arrays(patch: Mapping[str, Any]) -> list[str]:
+    try:
+        found: Any = json.loads(patch.get("truncatedArrays") or "[]")
+    except ValueError:
+        return []
+    return [str(each.get("field")) for each in found if isinstance(each, dict)]  # pyright: ignore[reportUnknownMemberType, reportUnknownArgumentType, reportUnknownVariableType]

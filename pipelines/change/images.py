@@ -1,0 +1,190 @@
+"""The image of a row in each message: its fields as texts, whatever form and connector wrote it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+
+import polars as pl
+
+from pipelines.change.documents import read_documents
+from pipelines.change.envelope import CLOUD, ENVELOPE, FLAT
+from pipelines.change.ndjson import parse
+from pipelines.change.values import raw_type
+from pipelines.contract import Contract
+
+UPSERT, DELETE, TRUNCATE = "upsert", "delete", "truncate"
+
+#: The header that names the key a row had before (Postgres connector, "Primary key updates").
+_OLD_KEY = "__debezium.oldkey"
+
+
+def read_images(rows: pl.DataFrame, contract: Contract) -> pl.DataFrame:
+    """The rows with a column of text for each column of the contract.
+
+    `_unreadable` is the issue of a row without an image, `_unknown` that of a value which the
+    message changes without saying to what, `_same:<column>` is there where the connector says of a
+    value that it was not touched, `_moved_from` is the key that the row had before.
+    """
+    source = contract.source
+    assert source is not None  # noqa: S101 - only silver contracts are decoded
+    if source.connector == "mongodb":
+        read = read_documents(rows, contract)
+    else:
+        read = _read_rows(rows, contract, cells=source.connector == "cassandra")
+    unknown = [] if "_unknown" in read.columns else [pl.lit(None, pl.String).alias("_unknown")]
+    return read.with_columns(old_keys(read["headers"]), *unknown)
+
+
+def _read_rows(rows: pl.DataFrame, contract: Contract, *, cells: bool) -> pl.DataFrame:
+    fields = {contract.field_of(name): name for name in contract.columns}
+    raw = {field: raw_type(contract.columns[name].type) for field, name in fields.items()}
+    key = {contract.field_of(name): raw[contract.field_of(name)] for name in contract.key}
+    verb, form = rows["_verb"], rows["payload_form"].fill_null("")
+    enveloped = (form == ENVELOPE) & (verb != TRUNCATE)
+    cloud = (form == CLOUD) & (verb != TRUNCATE)
+    flat = form == FLAT
+    rest = ~enveloped & ~flat & ~cloud
+    read = _cells if cells else _enveloped_images
+    parts = [
+        read(rows.filter(enveloped), raw, key),
+        _cloud_images(rows.filter(cloud), raw, key),
+        _flat_images(rows.filter(flat), raw, key),
+        _bare(rows.filter(rest), raw),
+    ]
+    merged = pl.concat([part for part in parts if len(part)] or parts[:1], how="diagonal")
+    names = {**fields, **{f"_same:{field}": f"_same:{name}" for field, name in fields.items()}}
+    return _keys_from_message_key(merged, key).rename(names, strict=False)
+
+
+def _enveloped_images(
+    rows: pl.DataFrame, raw: Mapping[str, pl.DataType], key: Mapping[str, pl.DataType]
+) -> pl.DataFrame:
+    """`after` for an upsert; of `before` the key alone, for the rest may be unknown (replica identity)."""
+    images, reasons = parse(rows["raw_payload"], _both(raw, key))
+    return _with_image(rows, images, reasons, raw, key)
+
+
+def _both(raw: Mapping[str, pl.DataType], key: Mapping[str, pl.DataType]) -> dict[str, pl.DataType]:
+    return {"after": pl.Struct(raw), "before": pl.Struct(key)}
+
+
+def _cloud_images(
+    rows: pl.DataFrame, raw: Mapping[str, pl.DataType], key: Mapping[str, pl.DataType]
+) -> pl.DataFrame:
+    """The images under `data`, or under its `payload` where the data brings its schema."""
+    both = _both(raw, key)
+    read, reasons = parse(
+        rows["raw_payload"], {"data": pl.Struct({**both, "payload": pl.Struct(both)})}
+    )
+    data = pl.col("data").struct
+    inner = data.field("payload").struct
+    images = read.select(
+        pl.coalesce(data.field(name), inner.field(name)).alias(name) for name in both
+    )
+    return _with_image(rows, images, reasons, raw, key)
+
+
+def _with_image(
+    rows: pl.DataFrame,
+    images: pl.DataFrame,
+    reasons: pl.Series,
+    raw: Mapping[str, pl.DataType],
+    key: Mapping[str, pl.DataType],
+) -> pl.DataFrame:
+    upsert = rows["_verb"] == UPSERT
+    after, before = pl.col("after").struct, pl.col("before").struct
+    columns = [
+        pl.when(upsert)
+        .then(after.field(name))
+        .otherwise(before.field(name) if name in key else None)
+        .alias(name)
+        for name in raw
+    ]
+    missing = pl.when(upsert & pl.col("after").is_null()).then(pl.lit("no_after"))
+    why = pl.coalesce(pl.lit(reasons), missing)
+    return pl.concat([rows, images.select(*columns, _unreadable(why))], how="horizontal")
+
+
+def _cells(
+    rows: pl.DataFrame, raw: Mapping[str, pl.DataType], key: Mapping[str, pl.DataType]
+) -> pl.DataFrame:
+    """`after` of cells `{value, deletion_ts, set}`: what is not set was not touched by the write.
+
+    Cassandra's deletes name their row in `after` too (Cassandra connector, "Change event values").
+    """
+    cell = {name: pl.Struct({"value": kind, "set": pl.Boolean()}) for name, kind in raw.items()}
+    images, reasons = parse(rows["raw_payload"], {"after": pl.Struct(cell)})
+    upsert = rows["_verb"] == UPSERT
+    after = pl.col("after").struct
+    values = [
+        pl.when(pl.lit(upsert) | pl.lit(name in key))
+        .then(after.field(name).struct.field("value"))
+        .alias(name)
+        for name in raw
+    ]
+    same = [
+        (upsert & ~after.field(name).struct.field("set").fill_null(value=False)).alias(
+            f"_same:{name}"
+        )
+        for name in raw
+        if name not in key
+    ]
+    missing = pl.when(upsert & pl.col("after").is_null()).then(pl.lit("no_after"))
+    why = _unreadable(pl.coalesce(pl.lit(reasons), missing))
+    return pl.concat([rows, images.select(*values, *same, why)], how="horizontal")
+
+
+def _flat_images(
+    rows: pl.DataFrame, raw: Mapping[str, pl.DataType], key: Mapping[str, pl.DataType]
+) -> pl.DataFrame:
+    images, reasons = parse(rows["raw_payload"], raw)
+    upsert = rows["_verb"] == UPSERT
+    columns = [
+        pl.col(name) if name in key else pl.when(upsert).then(pl.col(name)).alias(name)
+        for name in raw
+    ]
+    return pl.concat(
+        [rows, images.select(*columns, _unreadable(pl.lit(reasons)))], how="horizontal"
+    )
+
+
+def _bare(rows: pl.DataFrame, raw: Mapping[str, pl.DataType]) -> pl.DataFrame:
+    """Tombstones and truncates: no image."""
+    return rows.with_columns(
+        *(pl.lit(None, dtype).alias(name) for name, dtype in raw.items()),
+        _unreadable(pl.lit(None, pl.String)),
+    )
+
+
+def _unreadable(reason: pl.Expr) -> pl.Expr:
+    return (
+        pl.when(reason.is_not_null())
+        .then(pl.format("undecodable:*{}", reason))
+        .alias("_unreadable")
+    )
+
+
+def _keys_from_message_key(rows: pl.DataFrame, key: Mapping[str, pl.DataType]) -> pl.DataFrame:
+    """The key columns that the image lacks, from the message's key."""
+    lacking = pl.any_horizontal(pl.col(name).is_null() for name in key) & (
+        pl.col("_verb") != TRUNCATE
+    )
+    at = rows.select(lacking.arg_true()).to_series()
+    if not len(at):
+        return rows
+    found, _ = parse(rows["key"].gather(at), key)
+    filled = found.with_columns(at.alias("_at"))
+    joined = rows.with_row_index("_at").join(filled, on="_at", how="left", suffix=":key")
+    return joined.with_columns(pl.coalesce(name, f"{name}:key") for name in key).select(
+        rows.columns
+    )
+
+
+def old_keys(headers: pl.Series) -> pl.Series:
+    """The text of the key that each row had before a key change; null for all the others."""
+    found = headers.str.contains(_OLD_KEY, literal=True).fill_null(value=False)
+    values = [dict(json.loads(text)).get(_OLD_KEY) for text in headers.filter(found)]
+    texts = [value if isinstance(value, str) else None for value in values]
+    empty = pl.repeat(None, len(headers), dtype=pl.String, eager=True).alias("_moved_from")
+    return empty.scatter(found.arg_true(), pl.Series(texts, dtype=pl.String)) if texts else empty
