@@ -379,7 +379,7 @@ def _with_tree(
     """Changes payload and source of a message (of a flat one: the row twice)."""
     tree = _tree(message.value)
     if tree is None:
-        return message
+        return value_bytes(rng, message, ())
     payload = _payload(tree)
     source = payload.get("source")
     change(payload, source if isinstance(source, dict) else payload)
@@ -608,6 +608,18 @@ def place(rng: Random, message: Message, others: Sequence[Message]) -> Message:
         return replace(message, partition=rng.choice((1, 2, 2**31 - 1)))
     start = rng.choice((10**14, 10**15, 2**53, 2**62, 2**63 - 10_000_000))
     return replace(message, partition=1_000 + start.bit_length(), offset=start)
+
+
+@mutator(2)
+def registry_id(rng: Random, message: Message, others: Sequence[Message]) -> Message:
+    """The schema id of another message, or of none, on a message of a schema registry."""
+    part = rng.choice(("key", "value"))
+    data, other = getattr(message, part), getattr(rng.choice(others), part)
+    if not data or data[:1] != b"\x00":
+        return another_message(rng, message, others)
+    numbers = (rng.randrange(70), 0, 2**31, 2**32 - 1)
+    frame = rng.choice(((other or b"")[:5], b"\x00" + rng.choice(numbers).to_bytes(4, "big")))
+    return replace(message, **{part: frame + data[5:]})
 
 
 @mutator(3)
