@@ -321,6 +321,7 @@ class Past:
                 now=datetime.now(UTC),
                 until=bronze.version(),
                 keep=_happened(at),
+                before_epoch=at.newest_epoch,
             )
         finally:
             self._under_way.discard(contract.table)

@@ -14,6 +14,7 @@ from datetime import UTC, datetime
 import polars as pl
 from deltalake import DeltaTable
 
+from pipelines.absent import marker
 from pipelines.capture.records import Origin, RecordBatch
 from pipelines.change.envelope import describe
 from pipelines.change.position import PartitionState, assign, is_full_snapshot, log_after
@@ -98,6 +99,22 @@ class Bronze:
         empty = {topic for topic, _ in batch.next_offsets} - set(by_topic)
         parts += [self._land_topic(topic, batch.frame.clear(), batch) for topic in sorted(empty)]
         return sum(parts, Landed())
+
+    def finish(self) -> None:
+        """Says of each topic read to its end which full snapshot it holds whole (see `absent`).
+
+        An epoch's snapshot is whole once a partition shows its end, for all were read beyond that.
+        """
+        for topic, states in self._states.items():
+            target = self._target(topic)
+            epoch = max((state.epoch for state in states.values()), default=0)
+            ended = any(state.done for state in states.values() if state.epoch == epoch)
+            handle = self.lake.open(target) if target else None
+            if not epoch or not ended or handle is None:
+                continue
+            app = {marker(topic): epoch}
+            if (handle.transaction_version(marker(topic)) or 0) < epoch:
+                self.lake.write(handle, pl.DataFrame(schema=BRONZE), mode="append", app=app)
 
     def land_again(self, batch: RecordBatch, letter_ids: pl.Series) -> pl.DataFrame:
         """Lands dead letters under their own identities: the `letter_id` of each that is in bronze now."""

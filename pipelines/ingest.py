@@ -85,7 +85,7 @@ def capture_kafka(
         limits=limits,
         accept_loss=accept_loss,
     )
-    return _capture(source, bronze, progress)
+    return _capture(source, bronze, progress, to_the_end=mode == "bounded")
 
 
 def capture_file(
@@ -106,6 +106,7 @@ def capture_file(
         RecordedSource(path, limits=limits, wire=wire),
         Bronze(lake, catalog, ordered=False),
         progress,
+        to_the_end=True,
     )
 
 
@@ -114,16 +115,20 @@ def open_lake(settings: Settings) -> Lake:
     return Lake(settings.lake, settings.storage)
 
 
-def _capture(source: Source, bronze: Bronze, progress: Callable[[Landed], None]) -> Captured:
+def _capture(
+    source: Source, bronze: Bronze, progress: Callable[[Landed], None], *, to_the_end: bool
+) -> Captured:
     began, total, batches = time.monotonic(), Landed(), 0
     reached = dict[Partition, int]()
-    with source, _stopped_by_signals(source):
+    with source, _stopped_by_signals(source) as stopped:
         for batch in source:
             landed = bronze.land(batch)
             source.report(batch.next_offsets)
             reached |= batch.next_offsets
             total, batches = total + landed, batches + 1
             progress(landed)
+    if to_the_end and not stopped.is_set():
+        bronze.finish()
     # A connector makes its own topics when it first has something to say in them.
     notices = tuple(
         n
@@ -140,18 +145,20 @@ def _capture(source: Source, bronze: Bronze, progress: Callable[[Landed], None])
 
 
 @contextmanager
-def _stopped_by_signals(source: Source) -> Generator[None]:
+def _stopped_by_signals(source: Source) -> Generator[threading.Event]:
     """SIGTERM and SIGINT end reading after the batch in hand; only a main thread may ask for that."""
+    stopped = threading.Event()
     if threading.current_thread() is not threading.main_thread():
-        yield
+        yield stopped
         return
 
     def stop(_number: int, _frame: FrameType | None) -> None:
+        stopped.set()
         source.stop()
 
     before = {number: signal.signal(number, stop) for number in (signal.SIGTERM, signal.SIGINT)}
     try:
-        yield
+        yield stopped
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)

@@ -11,6 +11,7 @@ import polars as pl
 from pipelines.capture.records import Origin, RecordBatch
 from pipelines.change.calendar import millis_as_micros
 from pipelines.change.envelope import DESCRIPTION, describe
+from pipelines.change.texts import fill
 from pipelines.topics import TopicKind
 
 _UTC = pl.Datetime("us", "UTC")
@@ -152,7 +153,7 @@ def event_ids(origin: Origin, topic: str) -> pl.Expr:
         is_elementwise=True,
     )
     digits = pl.col("kafka_offset").cast(pl.String).str.zfill(15)
-    return pl.format("{}{}-{}", stem, digits.str.slice(0, 3), digits.str.slice(3))
+    return fill("{}{}-{}", stem, digits.str.slice(0, 3), digits.str.slice(3))
 
 
 def _stem(origin: Origin, topic: str, partition: int) -> str:

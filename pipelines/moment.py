@@ -40,6 +40,13 @@ class Moment:
             return self
         return Moment(text=self.text, position=(epoch, self.lsn, LAST, LAST))
 
+    @property
+    def newest_epoch(self) -> int:
+        """The newest epoch that can have begun by then: epochs are milliseconds of the source's clock."""
+        if self.time is not None:
+            return int(self.time.timestamp() * 1000)
+        return LAST if self.position is None else self.position[0]
+
     def covers(self, order: tuple[str, ...], time: str) -> pl.Expr:
         """Whether an event had happened, given its order columns and the column of its source time."""
         if self.time is not None:

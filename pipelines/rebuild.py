@@ -16,9 +16,10 @@ from deltalake import DeltaTable
 from pipelines.bronze import SCHEMAS
 from pipelines.change.decode import BRONZE_COLUMNS
 from pipelines.contract import Catalog, Contract
+from pipelines.delta import read_snapshot
 from pipelines.errors import LakeError
 from pipelines.feed import CHUNK_EVENTS, Chunk, no_rows
-from pipelines.silver import apply_chunk
+from pipelines.silver import apply_chunk, close_snapshots
 from pipelines.storage import Lake
 
 
@@ -65,11 +66,13 @@ def rebuild(
     until: int,
     keep: pl.Expr | None = None,
     piece_events: int = CHUNK_EVENTS,
+    before_epoch: int | None = None,
     progress: Callable[[int], None] = lambda _: None,
 ) -> int:
     """Makes a silver table (and what belongs to it) from bronze in the order it landed; the events.
 
-    `until` is the version of bronze to stop at, `keep` says which of its rows count. A piece has
+    `until` is the version of bronze to stop at, `keep` says which of its rows count. What full
+    snapshots no longer brought is deleted as it was in the lake below, up to `before_epoch`. A piece has
     `piece_events` events, wherever bronze's versions end. At last what waits is judged again, as a
     run without news would.
 
@@ -81,8 +84,19 @@ def rebuild(
         apply_chunk(lake, catalog, table, Chunk(rows=rows, version=number), now=now)
         events += len(rows)
         progress(len(rows))
+    closed = _closed(lake, table)
+    upto = closed if before_epoch is None else min(closed, before_epoch)
+    close_snapshots(lake, catalog, table, now=now, upto=upto)
     apply_chunk(lake, catalog, table, Chunk(rows=no_rows(), version=number + 1), now=now)
     return events
+
+
+def _closed(lake: Overlay, table: str) -> int:
+    """The last full snapshot whose missing rows the lake below has deleted."""
+    if lake.below.version(table) is None:
+        return 0
+    snapshot = read_snapshot(lake.below.path(table), lake.below.options)
+    return snapshot.app_versions.get(f"closed/{table}", 0)
 
 
 def landed(

@@ -18,7 +18,9 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 
 import polars as pl
+from deltalake import DeltaTable
 
+from pipelines.absent import deletes, to_close
 from pipelines.bronze import keep_unkeyed, schema_blocks
 from pipelines.change.decode import decode_events
 from pipelines.change.images import DELETE, UPSERT
@@ -104,6 +106,7 @@ def apply(
     for chunk in _with_rejudging(chunks(bronze, reached, events=chunk_events), state, reached):
         total = total.after(work.apply_chunk(chunk))
         progress(len(chunk.rows))
+    total = work.close_snapshots(bronze, total)
     version = lake.version(table)
     return replace(
         total, version=version, bronze_version=bronze.version(), seconds=time.monotonic() - began
@@ -125,6 +128,21 @@ def apply_chunk(
         lake=lake, catalog=catalog, contract=catalog[table], now=now, app_id=f"rebuild/{table}"
     )
     return work.apply_chunk(chunk)
+
+
+def close_snapshots(
+    lake: Lake, catalog: Catalog, table: str, *, now: datetime, upto: int | None = None
+) -> Applied:
+    """Deletes what the full snapshots in bronze (up to an epoch) no longer brought; see `absent`.
+
+    Raises:
+        ConflictError: when another process applied meanwhile.
+        LakeError: when a table cannot be read or written.
+    """
+    contract = catalog[table]
+    work = _Work(lake=lake, catalog=catalog, contract=contract, now=now, app_id=f"rebuild/{table}")
+    bronze = lake.handle(contract.bronze)
+    return work.close_snapshots(bronze, Applied(table=table), upto=upto)
 
 
 def _with_rejudging(pieces: Iterable[Chunk], state: State, reached: int | None) -> Iterable[Chunk]:
@@ -172,8 +190,28 @@ class _Work:
         waiting = state.waiting(self.contract)
         rows = fill_from_lake(self.lake, self.contract, state, rows, waiting, events.unchanged)
         decision = self._decide(rows, waiting, truncates, state)
-        self._write(state, decision, rows, truncates, chunk.version)
+        reached = state.silver.snapshot.app_versions.get(self.app_id)
+        app = {self.app_id: chunk.version} if chunk.version != reached else {}
+        self._write(state, decision, rows, truncates, app=app)
         return replace(decision.report, unkeyed=unkeyed)
+
+    def close_snapshots(
+        self, bronze: DeltaTable, total: Applied, *, upto: int | None = None
+    ) -> Applied:
+        state = open_state(self.lake, self.contract)
+        app_id = f"closed/{self.contract.table}"
+        closed = state.silver.snapshot.app_versions.get(app_id, 0)
+        for snapshot in to_close(self.lake, self.contract, bronze, closed):
+            if upto is not None and snapshot.epoch > upto:
+                break
+            state = open_state(self.lake, self.contract)
+            rows = deletes(self.lake, self.contract, state, snapshot)
+            none = rows.clear()
+            decision = self._decide(rows, state.waiting(self.contract), none, state)
+            self._write(state, decision, rows, none, app={app_id: snapshot.epoch})
+            report = replace(decision.report, events=0, late=0, position=total.position)
+            total = total.after(report)
+        return total
 
     # ---- DECIDE ---- #
 
@@ -311,7 +349,8 @@ class _Work:
         decision: _Decision,
         rows: pl.DataFrame,
         truncates: pl.DataFrame,
-        version: int,
+        *,
+        app: Mapping[str, int],
     ) -> None:
         contract = self.contract
         self._change(state.tombstones.snapshot, added=decision.tombstones)
@@ -327,12 +366,11 @@ class _Work:
                 rows.filter(pl.col("_verb") == DELETE),
             ]
             extend_history(self.lake, contract, versions, truncates, state.truncates())
-        reached = state.silver.snapshot.app_versions.get(self.app_id)
         self._change(
             state.silver.snapshot,
             added=shaped(decision.kept, silver_schema(contract)),
             removed=decision.from_silver,
-            app={self.app_id: version} if version != reached else {},
+            app=app,
             metadata=self._metadata(decision.report),
         )
         if len(decision.from_quarantine):

@@ -19,6 +19,8 @@ import numpy.typing as npt
 import polars as pl
 import pyarrow as pa
 
+from pipelines.change.texts import fill
+
 Ints = npt.NDArray[np.int64]
 Schema = Any
 
@@ -70,10 +72,7 @@ def read(schema: Schema, bodies: Sequence[bytes]) -> tuple[pl.Series, pl.Series]
     records = Records.of(bodies)
     reader = _Reader(records)
     values = reader.read(schema, np.arange(len(bodies)), "")
-    if reader.odd_floats:
-        values = (
-            values.to_frame("v").select(_words(pl.col("v"), values.dtype).alias("v")).to_series()
-        )
+    values = reader.worded(values)
     ok = records.ok & (records.at == records.end)
     return values, pl.Series(ok)
 
@@ -105,8 +104,15 @@ class _Reader:
         if kind == "array":
             return self._items(rows, partial(self.read, schema["items"], space=space))
         if kind == "map":
-            return _objects(self._items(rows, partial(self._pair, schema["values"], space=space)))
+            pairs = self._items(rows, partial(self._pair, schema["values"], space=space))
+            return _objects(self.worded(pairs))
         return self.read(kind, rows, space)
+
+    def worded(self, values: pl.Series) -> pl.Series:
+        """The values with floats as words, if any of those read so far is no number."""
+        if not self.odd_floats:
+            return values
+        return values.to_frame("v").select(_words(pl.col("v"), values.dtype).alias("v")).to_series()
 
     # ---- NAMED TYPES ---- #
 
@@ -153,7 +159,7 @@ class _Reader:
             if branch != "null"
         ]
         if len(values) > 1:
-            values = [(mask, _as_text(part)) for mask, part in values]
+            values = [(mask, _as_text(self.worded(part))) for mask, part in values]
         if not values:
             return pl.repeat(None, len(rows), dtype=pl.Null, eager=True)
         result = _spread(*values[0])
@@ -394,7 +400,7 @@ def _lists(values: pl.Series, lengths: npt.NDArray[Any]) -> pl.Series:
 def _objects(pairs: pl.Series) -> pl.Series:
     """JSON object texts from lists of keys and values."""
     entry = pl.element().struct
-    member = pl.format(
+    member = fill(
         "{}: {}",
         pl.struct(entry.field("key")).struct.json_encode().str.slice(7).str.strip_suffix("}"),
         pl.struct(entry.field("value")).struct.json_encode().str.slice(9).str.strip_suffix("}"),

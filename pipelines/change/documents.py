@@ -17,6 +17,7 @@ import polars as pl
 from pipelines.change.calendar import FIRST_MICRO, LAST_MICRO
 from pipelines.change.envelope import ENVELOPE, FLAT
 from pipelines.change.ndjson import parse
+from pipelines.change.texts import fill
 from pipelines.change.values import raw_type
 from pipelines.contract import Contract, DataType
 from pipelines.contract.types import TIMESTAMPS
@@ -45,7 +46,7 @@ def read_documents(rows: pl.DataFrame, contract: Contract) -> pl.DataFrame:
     lacking = pl.Series(verb == _UPSERT) & texts.is_null()
     missing = pl.when(pl.lit(lacking)).then(pl.lit("no_after"))
     why = pl.coalesce(pl.lit(reasons), pl.lit(wrong), missing)
-    unreadable = pl.when(why.is_not_null()).then(pl.format("undecodable:*{}", why))
+    unreadable = pl.when(why.is_not_null()).then(fill("undecodable:*{}", why))
     read = frame.select(*values, *keys, unreadable.alias("_unreadable"))
     states = _patch_states(patches, {n: p for n, p in paths.items() if n not in contract.key})
     return pl.concat(
@@ -112,7 +113,7 @@ def _key(keys: pl.Series, kind: DataType) -> pl.Expr:
     text = found["id"]
     if kind.kind == "json":
         return pl.lit(text)
-    wrapped = pl.select(pl.format('{{"v":{}}}', text)).to_series()
+    wrapped = pl.select(fill('{{"v":{}}}', text)).to_series()
     inner, reasons = parse(wrapped, {"v": _TEXT})
     quoted = text.str.starts_with('"') | text.str.starts_with("{")
     fits = quoted if kind.kind in ("string", "uuid") else ~text.str.starts_with('"')
@@ -166,7 +167,7 @@ def _number_as_time(text: pl.Expr, kind: DataType) -> pl.Expr:
     iso = pl.from_epoch(millis.clip(*_CALENDAR), "ms").dt.strftime("%Y-%m-%dT%H:%M:%S%.3f")
     suffix = "Z" if kind.kind == "timestamp" else ""
     outside = millis != millis.clip(*_CALENDAR)
-    return pl.when(millis.is_null() | outside).then(text).otherwise(pl.format("{}" + suffix, iso))
+    return pl.when(millis.is_null() | outside).then(text).otherwise(fill("{}" + suffix, iso))
 
 
 # ---- UPDATES WITHOUT A DOCUMENT ---- #

@@ -18,6 +18,7 @@ import polars as pl
 
 from pipelines.change.calendar import millis_as_micros, on_calendar
 from pipelines.change.ndjson import parse
+from pipelines.change.texts import fill
 
 ENVELOPE = "envelope"
 FLAT = "flat"
@@ -260,7 +261,7 @@ def _position() -> tuple[pl.Expr, pl.Expr, pl.Expr]:
         .otherwise(source.field("lsn"))
     )
     stem = source.field("file").str.replace(r"\.\d+$", "")
-    log = pl.when(binlog).then(pl.format("{}/{}", source.field("server_id"), stem))
+    log = pl.when(binlog).then(fill("{}/{}", source.field("server_id"), stem))
     known = (commit >= 0) & (event >= 0)
     return pl.when(known).then(commit), pl.when(known).then(event), log
 

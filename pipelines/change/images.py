@@ -10,6 +10,7 @@ import polars as pl
 from pipelines.change.documents import read_documents
 from pipelines.change.envelope import CLOUD, ENVELOPE, FLAT
 from pipelines.change.ndjson import parse
+from pipelines.change.texts import fill
 from pipelines.change.values import raw_type
 from pipelines.contract import Contract
 
@@ -158,11 +159,7 @@ def _bare(rows: pl.DataFrame, raw: Mapping[str, pl.DataType]) -> pl.DataFrame:
 
 
 def _unreadable(reason: pl.Expr) -> pl.Expr:
-    return (
-        pl.when(reason.is_not_null())
-        .then(pl.format("undecodable:*{}", reason))
-        .alias("_unreadable")
-    )
+    return pl.when(reason.is_not_null()).then(fill("undecodable:*{}", reason)).alias("_unreadable")
 
 
 def _keys_from_message_key(rows: pl.DataFrame, key: Mapping[str, pl.DataType]) -> pl.DataFrame:

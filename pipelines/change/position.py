@@ -42,6 +42,8 @@ class PartitionState:
     #: Source time in milliseconds at which the last full snapshot began, and whether it still goes on.
     snapshot_ms: int | None = None
     in_snapshot: bool = False
+    #: Whether the epoch's snapshot of this table is known to be complete.
+    done: bool = False
     #: The latest source time of a streamed event, in microseconds, and the log that it came from.
     time_us: int | None = None
     log: str | None = None
@@ -99,6 +101,11 @@ def is_full_snapshot(mark: str | None) -> bool:
 
 def _is_full() -> pl.Expr:
     return pl.col("snapshot").is_in(_FULL_SNAPSHOT).fill_null(value=False)
+
+
+def _is_last() -> pl.Expr:
+    """Whether a row is the last of its table's full snapshot."""
+    return _is_full() & pl.col("snapshot").str.starts_with("last")
 
 
 def _streamed() -> pl.Expr:
@@ -271,11 +278,16 @@ def _state_after(
 
 
 def log_after(current: pl.DataFrame, state: PartitionState) -> dict[str, Any]:
-    """The latest source time of the epoch's streamed events, and the name of their log."""
+    """What the epoch's events tell: latest source time, name of the log, whether its snapshot ended."""
     streamed = current.filter(_streamed()).select("commit_time_us", "log_name")
     times = [time for time in (streamed["commit_time_us"].max(), state.time_us) if time is not None]
     names = streamed["log_name"].drop_nulls()
-    return {"time_us": max(times, default=None), "log": names[-1] if len(names) else state.log}  # pyright: ignore[reportArgumentType] - numbers
+    ended = len(streamed) > 0 or current.select(_is_last().any()).item()
+    return {
+        "time_us": max(times, default=None),  # pyright: ignore[reportArgumentType] - numbers
+        "log": names[-1] if len(names) else state.log,
+        "done": state.done or bool(ended),
+    }
 
 
 def _share_epochs(frame: pl.DataFrame, states: Mapping[int, PartitionState]) -> pl.DataFrame:

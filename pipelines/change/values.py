@@ -11,6 +11,7 @@ import pyarrow as pa
 
 from pipelines.change.calendar import FIRST_MICRO, LAST_MICRO, millis_as_micros, on_calendar
 from pipelines.change.schema import Writing
+from pipelines.change.texts import fill
 from pipelines.contract import DataType
 from pipelines.contract.types import FLOATS, INTEGERS, TIMESTAMPS
 
@@ -305,7 +306,7 @@ def _decode_time(raw: pl.Expr, writing: Writing) -> pl.Expr:
         groups.struct.field("3").fill_null("00"),
         groups.struct.field("4").fill_null(""),
     )
-    text = pl.format(
+    text = fill(
         "{}:{}:{}.{}", hours, minutes, seconds, fraction.str.slice(0, 6).str.pad_end(6, "0")
     )
     valid = (
@@ -320,7 +321,7 @@ def _clock(micros: pl.Expr) -> pl.Expr:
 
     seconds = micros // 1_000_000
     fraction = (micros % 1_000_000).cast(pl.String).str.zfill(6)
-    return pl.format(
+    return fill(
         "{}:{}:{}.{}", two(seconds // 3600), two(seconds // 60 % 60), two(seconds % 60), fraction
     )
 
