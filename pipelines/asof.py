@@ -28,10 +28,11 @@ from pipelines.errors import QueryError
 from pipelines.feed import chunks
 from pipelines.gold import inputs_of, result_over
 from pipelines.history import ENDED
-from pipelines.moment import BRONZE_ORDER, Moment, lsn_text
+from pipelines.moment import BRONZE_ORDER, Moment
 from pipelines.plan import parents_of
 from pipelines.quality import judge_rows
 from pipelines.query import mentioned, select
+from pipelines.reach import epochs, refuse_future
 from pipelines.rebuild import Overlay, overlay, rebuild
 from pipelines.state import AUDIT, OWN_ISSUES, silver_schema
 from pipelines.storage import Lake
@@ -60,57 +61,6 @@ def query_as_of(lake: Lake, catalog: Catalog, sql: str, moment: Moment) -> Answe
     with Past(lake, catalog, moment) as past:
         frames = {name: past.table(name) for name in mentioned(sql) if name in tables}
         return Answer(select(lake, sql, frames, tables), past.ways)
-
-
-# ---- HOW FAR THE LAKE REACHES ---- #
-
-
-def refuse_future(lake: Lake, catalog: Catalog, moment: Moment) -> None:
-    """Nothing, when the lake holds an event as late as the moment, or a later one.
-
-    Raises:
-        QueryError: when it does not, naming the newest event's position and time.
-    """
-    ends = [end for contract in catalog.layer("silver") if (end := _end(lake, contract))]
-    if not ends:
-        raise QueryError("the lake holds no events yet", hint="run 'medallion run' first")
-    position, time = max(each[0] for each in ends), max(each[1] for each in ends)
-    if moment.time is not None:
-        later, newest = moment.time > time, f"{time:%Y-%m-%dT%H:%M:%S.%fZ}"
-    elif moment.lsn is not None:
-        lsn = max(max(each[0][1:3]) for each in ends)
-        later, newest = moment.lsn > lsn, lsn_text(lsn)
-    else:
-        at = moment.position or (0, 0, 0, 0)
-        parts = 4 if at[3] < 2**63 - 1 else 3
-        later, newest = at[:parts] > position[:parts], "/".join(map(str, position))
-    if later:
-        raise QueryError(
-            f"{moment.text} is later than what the lake holds: its newest event is at {newest}",
-            hint="capture first, or leave --as-of out for the newest",
-        )
-
-
-def _end(lake: Lake, contract: Contract) -> tuple[tuple[int, ...], datetime] | None:
-    """The newest position and the newest time of a bronze table."""
-    if lake.version(contract.bronze) is None:
-        return None
-    bronze = lake.scan(contract.bronze)
-    last = (
-        bronze.select(BRONZE_ORDER)
-        .sort(BRONZE_ORDER, descending=True)
-        .head(1)
-        .collect(engine="streaming")
-    )
-    if not len(last):
-        return None
-    time = bronze.select(pl.col("event_timestamp").max()).collect(engine="streaming").item()
-    return tuple(last.row(0)), time
-
-
-def _newest_epoch(lake: Lake, bronze: str) -> int:
-    found = lake.scan(bronze).select(pl.col(ORDER[0]).max()).collect(engine="streaming").item()
-    return int(found or 0)
 
 
 # ---- THE PAST OF EACH TABLE ---- #
@@ -170,7 +120,7 @@ class Past:
         )
 
     def _at(self, bronze: str) -> Moment:
-        return self.moment.in_epoch(_newest_epoch(self.lake, bronze))
+        return self.moment.among(*epochs(self.lake, bronze))
 
     # ---- BRONZE ---- #
 

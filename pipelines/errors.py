@@ -76,3 +76,9 @@ class RegistryError(MedallionError):
     """The schema registry does not answer, so Avro messages cannot be read; nothing was taken."""
 
     exit_code = 20
+
+
+class ReplayError(MedallionError):
+    """A silver table is not what its bronze makes; the report names the rows."""
+
+    exit_code = 25

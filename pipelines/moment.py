@@ -34,11 +34,18 @@ class Moment:
     lsn: int | None = None
     time: datetime | None = None
 
-    def in_epoch(self, epoch: int) -> Moment:
-        """The same where the newest epoch is known, so that a log position becomes a position."""
-        if self.lsn is None:
+    def among(self, oldest: int, newest: int) -> Moment:
+        """The same in a table's own epochs, so that a log position becomes a position.
+
+        Epochs are a topic's, and 0 says that none is known: where the position or the table knows
+        none, the log position decides, in the table's newest epoch.
+        """
+        if self.time is not None:
             return self
-        return Moment(text=self.text, position=(epoch, self.lsn, LAST, LAST))
+        epoch, *rest = self.position or (0, self.lsn or 0, LAST, LAST)
+        if self.lsn is not None or newest == 0 or (epoch == 0 and oldest > 0):
+            epoch = newest
+        return Moment(text=self.text, position=(epoch, rest[0], rest[1], rest[2]))
 
     @property
     def newest_epoch(self) -> int:
@@ -52,7 +59,7 @@ class Moment:
         if self.time is not None:
             return pl.col(time) <= pl.lit(self.time).cast(pl.Datetime("us", "UTC"))
         if self.position is None:
-            raise ValueError(f"{self.text}: in_epoch() comes first")
+            raise ValueError(f"{self.text}: among() comes first")
         return ~exceeds(
             [
                 (pl.col(name), pl.lit(value))

@@ -78,7 +78,7 @@ def query(
     moment, catalog = parse_moment(as_of), load_catalog(settings.assets)
     answer = query_as_of(open_lake(settings), catalog, sql, moment)
     for table, way in sorted(answer.ways.items()):
-        err.print(f"note: {table} as of {as_of}: {way}", highlight=False)
+        err.print(f"note: {table} as of {as_of}: {way}", highlight=False, soft_wrap=True)
     print_rows(answer.rows, form)
 
 

@@ -226,6 +226,7 @@ def test_contracts_are_written_and_imported(bench: Bench, tmp_path: Path):
         "build",
         "run",
         "query",
+        "replay",
         "status",
         "demo",
         "dev",
