@@ -113,7 +113,7 @@ def _key(keys: pl.Series, kind: DataType) -> pl.Expr:
     text = found["id"]
     if kind.kind == "json":
         return pl.lit(text)
-    wrapped = pl.select(fill('{{"v":{}}}', text)).to_series()
+    wrapped = pl.select(pl.concat_str(pl.lit('{"v":'), pl.lit(text), pl.lit("}"))).to_series()
     inner, reasons = parse(wrapped, {"v": _TEXT})
     quoted = text.str.starts_with('"') | text.str.starts_with("{")
     fits = quoted if kind.kind in ("string", "uuid") else ~text.str.starts_with('"')
