@@ -19,6 +19,7 @@ from pipelines.bronze import DEAD_LETTERS, Bronze, Landed
 from pipelines.capture.blocks import BlockCutter
 from pipelines.capture.records import Columns, Origin, Partition, RecordBatch, to_frame
 from pipelines.change.ndjson import WRONG_SHAPE, parse
+from pipelines.change.texts import fill
 from pipelines.silver import apply
 from pipelines.storage import Lake
 from tests.properties.test_laws import CATALOG, TABLE, TOPIC
@@ -271,3 +272,15 @@ def test_a_text_is_read_alike_beside_a_broken_one():
     assert none.to_list() == [None] * len(TEXTS)
     assert beside[: len(TEXTS)].rows() == alone.rows()
     assert reasons.to_list() == [*none, "not_json"]
+
+
+# ---- POLARS ---- #
+
+
+def test_texts_are_filled_in_where_a_mask_took_a_whole_chunk_away():
+    """`polars.format` panics on such a column; it came of broken messages beside whole ones."""
+    chunks = [pl.DataFrame({"text": ["a"]}), pl.DataFrame({"text": ["b", None]})]
+    frame = pl.concat(chunks, rechunk=False)
+    hollow = frame.filter(pl.Series([False, True, True]))
+    assert hollow["text"].chunk_lengths() == [0, 2]
+    assert hollow.select(fill("<{}>", pl.col("text"))).to_series().to_list() == ["<b>", None]
