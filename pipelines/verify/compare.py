@@ -50,36 +50,34 @@ def compare(
     Both frames hold canonical values; the lake's also `PLACE` and `ISSUES`. Keys of the source are
     unique. A key with a null equals nothing.
     """
-    schema = found_schema(key)
-    places = lake.group_by(key).agg(pl.col(PLACE).sort().alias("places"))
-    extra = places.join(source, on=key, how="anti").with_columns(
-        pl.lit(EXTRA).alias("kind"), _NONE.alias("columns")
-    )
-    lost = (
-        source.select(key)
-        .join(lake, on=key, how="anti")
-        .with_columns(
-            pl.lit(LOST).alias("kind"),
-            *(_NONE.alias(name) for name in ("columns", "places")),
-        )
-    )
+    extra = lake.select(key).join(source, on=key, how="anti").unique()
+    lost = source.select(key).join(lake, on=key, how="anti")
     both = source.join(lake, on=key, how="inner", suffix=":lake")
-    values = [field for field in fields if field.name not in key]
-    doubled = places.filter(pl.col("places").list.len() > 1)
-    changed, set_aside = _changed(both, values, key)
-    in_both = (
-        changed.join(
-            doubled.select(key).with_columns(_twice=True), on=key, how="full", coalesce=True
-        )
-        .join(places, on=key, how="left")
-        .join(source.select(key), on=key, how="semi")
-        .with_columns(
-            pl.when("_twice").then(pl.lit(DOUBLED)).otherwise(pl.lit(DIFFERENT)).alias("kind"),
-            pl.col("columns").fill_null(_NONE),
-        )
+    doubled = both.select(key).filter(both.select(key).is_duplicated()).unique()
+    changed, set_aside = _changed(both, [f for f in fields if f.name not in key], key)
+    in_both = changed.join(
+        doubled.with_columns(_twice=True), on=key, how="full", coalesce=True
+    ).with_columns(
+        pl.when("_twice").then(pl.lit(DOUBLED)).otherwise(pl.lit(DIFFERENT)).alias("kind")
     )
-    found = [frame.select(*schema) for frame in (lost, extra, in_both)]
-    return pl.concat(found).sort(key), set_aside
+    found = pl.concat(
+        [
+            lost.with_columns(_NONE.alias("columns"), pl.lit(LOST).alias("kind")),
+            extra.with_columns(_NONE.alias("columns"), pl.lit(EXTRA).alias("kind")),
+            in_both.select(*key, pl.col("columns").fill_null(_NONE), "kind"),
+        ]
+    )
+    return _with_places(found, lake, key).sort(key), set_aside
+
+
+def _with_places(found: pl.DataFrame, lake: pl.DataFrame, key: Sequence[str]) -> pl.DataFrame:
+    """`found_schema`: the rows with the table of each of their copies in the lake."""
+    if not len(found):
+        return pl.DataFrame(schema=found_schema(key))
+    here = lake.select(*key, PLACE).join(found, on=key, how="semi", nulls_equal=True)
+    places = here.group_by(key).agg(pl.col(PLACE).sort().alias("places"))
+    joined = found.join(places, on=key, how="left", nulls_equal=True)
+    return joined.with_columns(pl.col("places").fill_null(_NONE)).select(*found_schema(key))
 
 
 def _changed(
@@ -87,34 +85,29 @@ def _changed(
 ) -> tuple[pl.DataFrame, int]:
     """The keys of rows with another value, and in which columns; a doubled row's together."""
     names = [field.name for field in values]
-    unknown = unknown_columns(pl.col(ISSUES))
-    both = both.with_columns(unknown.alias("_unknown"))
-    is_unknown = {
-        name: pl.col("_unknown").list.contains(name) | pl.col("_unknown").list.contains("*")
-        for name in names
-    }
-    aside = both.filter(pl.col("_unknown").list.len() > 0).select(
-        is_unknown[name].sum().alias(name) for name in names
-    )
     unequal = both.select(
-        (pl.col(name).ne_missing(pl.col(f"{name}:lake")) & ~is_unknown[name]).alias(name)
-        for name in names
+        pl.col(name).ne_missing(pl.col(f"{name}:lake")).alias(name) for name in names
     )
+    aside = 0
+    if both[ISSUES].null_count() < len(both):
+        unknown = unknown_columns(pl.col(ISSUES)).alias("_")
+        listed = both.select(unknown)
+        is_unknown = listed.select(
+            (pl.col("_").list.contains(name) | pl.col("_").list.contains("*")).alias(name)
+            for name in names
+        )
+        aside = sum(is_unknown.sum().row(0))
+        unequal = unequal.select(unequal[name] & ~is_unknown[name] for name in names)
     for name in (field.name for field in values if field.kind.kind == "json"):
         unequal = unequal.with_columns(_other_json(both, name, unequal[name]))
-    rows = (
-        both.select(key)
-        .with_columns(
-            pl.concat_list(pl.when(unequal[name]).then(pl.lit(name, pl.String)) for name in names)
-            .list.drop_nulls()
-            .alias("columns")
-            if names
-            else _NONE.alias("columns")
-        )
-        .filter(pl.col("columns").list.len() > 0)
+    some = unequal.select(pl.any_horizontal(pl.lit(value=False), *names)).to_series()
+    differs = [pl.when(name).then(pl.lit(name)) for name in names]
+    columns = pl.concat_list(differs).list.drop_nulls() if names else _NONE
+    rows = both.filter(some).select(
+        *key, unequal.filter(some).select(columns.alias("columns")).to_series()
     )
     together = rows.group_by(key).agg(pl.col("columns").list.explode().unique().sort())
-    return together, sum(aside.row(0)) if names else 0
+    return together, aside
 
 
 def _other_json(both: pl.DataFrame, name: str, unequal: pl.Series) -> pl.Series:

@@ -65,7 +65,7 @@ class Held:
         key = self.contract.key
         while True:
             inside = self._rows(fields).filter(within(key, after, to))
-            some = inside.head(most + 1).collect()
+            some = inside.head(most + 1).collect(engine="streaming")
             if len(some) <= most:
                 yield self._canonical(some, fields), to
                 return
