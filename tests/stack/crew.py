@@ -7,6 +7,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -14,6 +15,8 @@ from tests.stack.test_silver import ASSETS
 
 CONFLICT = 15
 KILLED = -signal.SIGKILL
+#: Seconds until a process surely listens to signals.
+YOUTH = 8.0
 
 
 class UnexpectedEndError(AssertionError):
@@ -29,7 +32,8 @@ class Crew:
     prefix: str
     kills: int = 0
     conflicts: int = 0
-    followers: list[subprocess.Popen[bytes]] = field(default_factory=list)
+    followers: list[subprocess.Popen[bytes]] = field(default_factory=list[subprocess.Popen[bytes]])
+    _begun: dict[int, float] = field(default_factory=dict[int, float])
 
     def __post_init__(self) -> None:
         shutil.copytree(ASSETS / "commerce", self.assets / "commerce")
@@ -106,12 +110,18 @@ class Crew:
     def follow(self, max_records: int) -> None:
         """One more follower of the trial's own group."""
         limits = ("--max-records", str(max_records), "--max-seconds", "0.2")
-        self.followers.append(self.start("capture", "--follow", "--group", self.prefix, *limits))
+        follower = self.start("capture", "--follow", "--group", self.prefix, *limits)
+        self._begun[follower.pid] = time.monotonic()
+        self.followers.append(follower)
 
     def stop_follower(self, *, how: signal.Signals) -> None:
         """The follower that was started first: SIGTERM lands its batch, SIGKILL does not."""
         follower = self.followers[0]
+        # One that has not come to its signal handlers yet is ended by the signal itself.
+        is_young = follower.poll() is None and time.monotonic() - self._begun[follower.pid] < YOUTH
         follower.send_signal(how)
+        if is_young and follower.wait(timeout=300) == -signal.SIGTERM:
+            follower.returncode = 0
         self.ended(follower, may_die=how is signal.SIGKILL)
         self.followers.remove(follower)
 

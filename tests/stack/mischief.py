@@ -248,8 +248,11 @@ class Mischief(Clerk):
         self._update("orders", self._any_order(), status="DELIVERED")
 
 
-def interleave(dsn: str, seed: str) -> list[Mischief]:
-    """Two open transactions take turns on rows of their own; the one that began first commits last."""
+def interleave(dsn: str, seed: str, amid: Callable[[], None] = lambda: None) -> list[Mischief]:
+    """Two open transactions take turns on rows of their own; the one that began first commits last.
+
+    `amid` happens when one is committed and the other is not.
+    """
     with closing(psycopg2.connect(dsn)) as one, closing(psycopg2.connect(dsn)) as other:
         both = [
             Mischief(db, name, random.Random(f"{seed} {name}"))
@@ -263,6 +266,7 @@ def interleave(dsn: str, seed: str) -> list[Mischief]:
         def begin_first_and_end_last() -> None:
             first.do("move_order_on")
             second.transact(lambda: _alternate(first, second))
+            amid()
             first.do("change_note")
 
         first.transact(begin_first_and_end_last)

@@ -277,9 +277,19 @@ class History:
     def _trade(self, rng: Random) -> str:
         return self._work(rng, count=rng.randint(5, 40))
 
-    def _interleave(self, rng: Random) -> None:
-        clerks = interleave(self.shop.dsn, str(rng.random()))
+    def _interleave(self, rng: Random) -> str:
+        """Two transactions; at times the connector restarts after the end of one, before the other's."""
+        restarts = rng.random() < 0.4 and not self.wire.paused
+
+        def amid() -> None:
+            if restarts:
+                self.shop.wait_until_streamed()
+                self.wire.restart()
+                self.counts["connector restarts"] += 1
+
+        clerks = interleave(self.shop.dsn, str(rng.random()), amid)
         self.counts["transactions"] += sum(clerk.committed for clerk in clerks)
+        return "a restart between their commits" if restarts else ""
 
     # ---- THE CONNECTOR ---- #
 
@@ -312,6 +322,8 @@ class History:
             lambda: print(f"    away: {self._work(away, turns)}"),
             lambda: print(f"    back: {self._trade(back)}"),
         )
+        if not RESNAPSHOT_DELETES:
+            self.wire.wait_until_snapshot_is_kept()
         self.counts["re-snapshots"] += 1
         return self.shop.stream.name
 

@@ -43,6 +43,7 @@ class Wire:
             " (id varchar(64) primary key, type varchar(32) not null, data varchar(2048))"
         )
         shop.connect(form, partitions=partitions, prefix=prefix, overrides=OVERRIDES)
+        self.wait_until_snapshot_is_kept()
 
     # ---- THE CONNECTOR ---- #
 
@@ -101,11 +102,23 @@ class Wire:
         what = "the incremental snapshot to end"
         self._wait(lambda: not self._is_in_incremental_snapshot(), what, seconds)
 
+    def wait_until_snapshot_is_kept(self) -> None:
+        """Returns when a restart would not take the full snapshot again, and forget what came between."""
+
+        def is_kept() -> bool:
+            offset = self._stored_offset()
+            return b'"lsn"' in offset and b'"snapshot"' not in offset
+
+        self._wait(is_kept, f"the end of {self.shop.stream.name}'s snapshot to be stored")
+
     def _is_in_incremental_snapshot(self) -> bool:
-        """As the connector's last stored offset tells, which names the tables still to be read."""
+        """As the connector's stored offset tells, which names the tables still to be read."""
+        return b"incremental_snapshot_collections" in self._stored_offset()
+
+    def _stored_offset(self) -> bytes:
         where = f"{self.shop.stack.connect_url}/connectors/{self.shop.stream.name}/offsets"
         with urllib.request.urlopen(where, timeout=30) as answer:
-            return b"incremental_snapshot_collections" in answer.read()
+            return bytes(answer.read())
 
     # ---- TOPICS ---- #
 

@@ -1,0 +1,96 @@
+"""Partitions of one topic are read at different speed; what they say is still told in one order.
+
+The broker hands a topic's partitions over one after the other, so a later batch may hold older records.
+"""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from pipelines.bronze import Bronze
+from pipelines.capture.blocks import BlockCutter
+from pipelines.capture.records import Columns, Origin, Partition, RecordBatch, to_frame
+from pipelines.silver import apply
+from pipelines.storage import Lake
+from tests.spec.test_snapshots import TABLE, TOPIC, Record, catalog_of, event, held, snapshot
+
+SNAPSHOT = snapshot(1, 2, 3, began=1_000)
+#: Read first, written last.
+NEWS_OF_TWO = event("u", 2, "b", at=2_500)
+
+
+def batch(records: list[Record], offsets: dict[int, int]) -> RecordBatch:
+    """The next records of each partition; `offsets` goes on."""
+    numbers = list[int]()
+    for partition, *_ in records:
+        numbers.append(offsets.get(partition, 0))
+        offsets[partition] = numbers[-1] + 1
+    columns = Columns(
+        topics=[TOPIC] * len(records),
+        partitions=[partition for partition, *_ in records],
+        offsets=numbers,
+        timestamps=[(1, written) for _, written, *_ in records],
+        keys=[json.dumps(key).encode() for *_, key, _ in records],
+        values=[json.dumps(value).encode() for *_, value in records],
+    )
+    frame, schemas = to_frame(columns, BlockCutter())
+    nexts = {Partition(TOPIC, partition): offset for partition, offset in offsets.items()}
+    return RecordBatch(
+        frame=frame,
+        start_offsets={},
+        next_offsets=nexts,
+        origin=Origin(cluster="c"),
+        schemas=schemas,
+    )
+
+
+def silver_after(folder: Path, *batches: list[Record], anew: bool) -> dict[int, str]:
+    """Silver when these batches have landed, all in one process or each in its own."""
+    lake, catalog, offsets = Lake(str(folder)), catalog_of(), dict[int, int]()
+    bronze = Bronze(lake, catalog)
+    for records in batches:
+        bronze = Bronze(lake, catalog) if anew else bronze
+        bronze.land(batch(records, offsets))
+    bronze.finish()
+    apply(lake, catalog, TABLE, now=datetime(2026, 1, 1, tzinfo=UTC))
+    return held(lake)
+
+
+LATE_START = pytest.mark.xfail(
+    strict=True,
+    reason="an epoch that begins within a batch is said to begin with the batch's last record, so"
+    " what another partition got before that keeps the epoch before (position._state_after)",
+)
+
+
+@pytest.mark.parametrize("anew", [pytest.param(False, marks=LATE_START), True])
+def test_a_key_that_moved_to_an_added_partition_keeps_its_news(tmp_path: Path, anew: bool):
+    """Partitions were added after the snapshot: the next change of row 1 is in another one."""
+    moved = event("u", 1, "moved", at=2_000, partition=1)
+    batches = [*SNAPSHOT, NEWS_OF_TWO], [moved]
+    assert silver_after(tmp_path, *batches, anew=anew) == {1: "moved", 2: "b", 3: "s"}
+
+
+@pytest.mark.parametrize("anew", [pytest.param(False, marks=LATE_START), True])
+def test_a_truncate_in_a_partition_without_snapshot_rows_is_obeyed(tmp_path: Path, anew: bool):
+    """A truncate has no key, so it may come in any partition."""
+    partition, written, _, value = event("t", 0, None, at=2_000, partition=1)
+    truncate = partition, written, None, {**value, "after": None, "op": "t"}
+    batches = [*SNAPSHOT, NEWS_OF_TWO], [truncate]
+    assert silver_after(tmp_path, *batches, anew=anew) == {2: "b"}
+
+
+@pytest.mark.xfail(
+    strict=True,
+    reason="a process that starts looks for the beginning of a partition's epoch in its last 10,000"
+    " offsets only, and finds a later one (bronze._load_state)",
+)
+def test_a_long_partition_does_not_make_another_ones_events_old(tmp_path: Path):
+    many = [event("u", 2, "b", at=3_000 + number) for number in range(10_050)]
+    moved = event("u", 1, "moved", at=2_000, partition=1)
+    batches = [*SNAPSHOT, event("u", 2, "a", at=1_100)], many, [moved]
+    assert silver_after(tmp_path, *batches, anew=True) == {1: "moved", 2: "b", 3: "s"}
