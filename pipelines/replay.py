@@ -253,7 +253,7 @@ def _compared(
         .when(pl.col("_stored").is_null())
         .then(pl.lit("is lost"))
         .when(differing.list.len() > 0)
-        .then(pl.format("differs in {}", differing.list.join(", ")))
+        .then(pl.lit("differs in ") + differing.list.join(", "))
     )
     parents = both & _only_by_parents(contract, compared)
     state = (
@@ -283,7 +283,7 @@ def _place(contract: Contract, place: str, columns: Sequence[str]) -> pl.Expr:
     if place == "silver":
         verdict = pl.coalesce("verdict", "_made:verdict")
         layer = pl.when(verdict == "kept").then(pl.lit("silver")).otherwise(pl.lit("quarantine"))
-        return pl.format("{}.{}.{}", layer, pl.lit(contract.domain), pl.lit(contract.name))
+        return layer + pl.lit(f".{contract.domain}.{contract.name}")
     return pl.lit(contract.sibling("tombstones" if place == "truncates" else place))
 
 
