@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import itertools
 import multiprocessing
 import os
 import tempfile
@@ -16,9 +17,11 @@ from pathlib import Path
 from tests.fuzz.run import Outcome, Plan, forms, messages_of, play, reduce, signature
 
 #: Mutants of one round: enough that a lake's fixed cost of two seconds weighs little.
-ROUND = 10_000
+ROUND = 20_000
 #: After this many rounds a process has seen every form, and its memory must stay where it is.
-WARM_UP = 12
+WARM_UP = 8
+#: Megabytes by which one round may raise a process's peak without being named.
+JUMP = 150
 
 
 def plans(mutants: int, seed: str, size: int) -> Iterator[Plan]:
@@ -41,7 +44,7 @@ def _work(plan: Plan, running: str) -> tuple[int, Outcome]:
 
 def run(mutants: int, seed: str, size: int, workers: int) -> int:
     began, outcomes = time.monotonic(), list[Outcome]()
-    memory = dict[int, list[float]]()
+    memory = dict[int, list[tuple[float, Plan]]]()
     faults = Counter[str]()
     with tempfile.TemporaryDirectory() as running:
         context = multiprocessing.get_context("spawn")
@@ -51,7 +54,7 @@ def run(mutants: int, seed: str, size: int, workers: int) -> int:
                 for future in as_completed(futures):
                     process, outcome = future.result()
                     outcomes.append(outcome)
-                    memory.setdefault(process, []).append(outcome.peak_mb)
+                    memory.setdefault(process, []).append((outcome.peak_mb, outcome.plan))
                     if outcome.fault is not None:
                         last = outcome.fault.strip().splitlines()[-1][:300]
                         faults[last] += 1
@@ -67,9 +70,13 @@ def run(mutants: int, seed: str, size: int, workers: int) -> int:
     return 1 if faults else 0
 
 
-def report(outcomes: list[Outcome], memory: dict[int, list[float]], seconds: float) -> None:
+def report(
+    outcomes: list[Outcome], memory: dict[int, list[tuple[float, Plan]]], seconds: float
+) -> None:
     made = sum(each.mutants for each in outcomes)
     reasons = sum((each.reasons for each in outcomes), Counter[str]())
+    worked = sum(each.cpu_seconds for each in outcomes)
+    print(f"{worked:.0f} s of one core: {made / max(worked, 0.1):.0f} mutants a second")
     names = ("landed", "letters", "checked", "disordered", "taken")
     print(
         f"{made} mutants in {len(outcomes)} rounds, {seconds:.0f} s: {made / seconds:.0f} a second"
@@ -77,8 +84,11 @@ def report(outcomes: list[Outcome], memory: dict[int, list[float]], seconds: flo
     print(", ".join(f"{name} {sum(getattr(each, name) for each in outcomes)}" for name in names))
     print(f"slowest land and apply {max((each.slowest for each in outcomes), default=0.0):.1f} s")
     for process, peaks in sorted(memory.items()):
-        warm = peaks[min(WARM_UP, len(peaks)) - 1]
-        print(f"process {process}: {warm:.0f} MB when warm, {peaks[-1]:.0f} MB at the end")
+        warm = peaks[min(WARM_UP, len(peaks)) - 1][0]
+        print(f"process {process}: {warm:.0f} MB when warm, {peaks[-1][0]:.0f} MB at the end")
+        for (before, _), (after, plan) in itertools.pairwise(peaks):
+            if after - before > JUMP:
+                print(f"  {before:.0f} to {after:.0f} MB in round {plan}")
     print("dead letters:", ", ".join(f"{name} {count}" for name, count in reasons.most_common()))
 
 
