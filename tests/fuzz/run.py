@@ -72,6 +72,8 @@ class Plan:
     form: str
     seed: str
     mutants: int
+    #: How often it lands and applies.
+    pieces: int = 3
 
     def __str__(self) -> str:
         return f"{self.form} {self.seed} {self.mutants}"
@@ -289,7 +291,7 @@ def land_and_apply(
     catalog = form_of(form).catalog
     bronze = Bronze(lake, catalog, ordered=rng.random() < 0.5)
     cutter = cutter_of()
-    for piece in _pieces(sent, rng):
+    for piece in _pieces(sent, rng, outcome.plan.pieces):
         began = time.monotonic()
         landed = bronze.land(batch_of(piece, cutter))
         outcome.landed += landed.rows
@@ -304,8 +306,8 @@ def land_and_apply(
         outcome.slowest = max(outcome.slowest, time.monotonic() - began)
 
 
-def _pieces(sent: Sequence[Sent], rng: Random) -> Iterator[Sequence[Sent]]:
-    cuts = sorted(rng.sample(range(1, len(sent)), min(2, len(sent) - 1)))
+def _pieces(sent: Sequence[Sent], rng: Random, count: int) -> Iterator[Sequence[Sent]]:
+    cuts = sorted(rng.sample(range(1, len(sent)), min(count, len(sent)) - 1))
     for start, end in zip([0, *cuts], [*cuts, len(sent)], strict=True):
         yield sent[start:end]
 
