@@ -107,10 +107,14 @@ def run_metadata(
     told = {
         name: value
         for name, value in asdict(report).items()
-        if value is not None and name not in ("table", "rows")
+        if value is not None and name not in ("table", "rows", "notices")
     }
     if isinstance(report, Applied) and report.position is not None:
         told["position"] = "/".join(str(part) for part in report.position)
+    if isinstance(report, Applied) and report.notices:
+        told["source_changed"] = dg.MetadataValue.md(
+            "\n".join(f"- {each}" for each in report.notices)
+        )
     if isinstance(report, Built):
         told["input_versions"] = dg.MetadataValue.json(dict(report.input_versions))
     return {

@@ -72,6 +72,12 @@ class QualityError(MedallionError):
     exit_code = 18
 
 
+class DriftError(MedallionError):
+    """A source changed in a way that its table's contract refuses; the table stays as it was."""
+
+    exit_code = 21
+
+
 class RegistryError(MedallionError):
     """The schema registry does not answer, so Avro messages cannot be read; nothing was taken."""
 

@@ -13,13 +13,13 @@ import polars as pl
 import pyarrow as pa
 from deltalake import DeltaTable
 
+from pipelines.applying import apply_chunk, close_snapshots
 from pipelines.bronze import SCHEMAS
 from pipelines.change.decode import BRONZE_COLUMNS
 from pipelines.contract import Catalog, Contract
 from pipelines.delta import read_snapshot
 from pipelines.errors import LakeError
 from pipelines.feed import CHUNK_EVENTS, Chunk, no_rows
-from pipelines.silver import apply_chunk, close_snapshots
 from pipelines.storage import Lake
 
 

@@ -1,79 +1,21 @@
-"""Silver: the newest row of each key, split by the contract's rules, from the events since last time.
-
-One chunk of events is applied in these steps, and each may be repeated:
-
-1. decode; what has no readable key is set aside
-2. fill unchanged values from the batch, then from what is stored
-3. per key, let the newest of the events, silver, quarantine and tombstones win
-4. judge the winners by the rules: kept or quarantined
-5. write: tombstones, quarantine, history, then silver with the bronze version it has
-   reached (the commit point), then take from quarantine what silver or a delete has replaced
-"""
+"""Silver: brought to the newest version of bronze, under the contract and what the source became."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable
+from dataclasses import replace
 from datetime import datetime
 
-import polars as pl
-from deltalake import DeltaTable
-
-from pipelines.absent import deletes, to_close
-from pipelines.bronze import keep_unkeyed, schema_blocks
-from pipelines.change.decode import decode_events
-from pipelines.change.images import DELETE, UPSERT
-from pipelines.change.position import ORDER, is_after, is_newer
-from pipelines.change.reduce import (
-    newest,
-    split_truncates,
-)
-from pipelines.contract import Catalog, Contract
-from pipelines.delta import Snapshot, commit_changes, locate, read_snapshot
+from pipelines.applying import Applied, Work
+from pipelines.bronze import schema_blocks
+from pipelines.contract import Catalog
+from pipelines.evolution import decide, drifts_in, follow_contract, learn
 from pipelines.feed import CHUNK_EVENTS, Chunk, chunks, no_rows
-from pipelines.history import extend_history
-from pipelines.quality import judge_rows
-from pipelines.state import (
-    FOUND,
-    State,
-    no_place,
-    open_state,
-    quarantine_schema,
-    shaped,
-    silver_schema,
-    stats_columns,
-    tombstone_schema,
-)
+from pipelines.state import State, open_state
 from pipelines.storage import Lake
-from pipelines.unchanged import fill_from_lake
-from pipelines.version import CODE_VERSION
-from quality_rules.split import Split
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Applied:
-    """What an apply did: counts of events and rows, and where the table stands."""
-
-    table: str
-    events: int = 0
-    kept: int = 0
-    deleted: int = 0
-    quarantined: int = 0
-    released: int = 0
-    late: int = 0
-    unkeyed: int = 0
-    version: int | None = None
-    bronze_version: int | None = None
-    position: tuple[int, ...] | None = None
-    seconds: float = 0.0
-
-    def after(self, other: Applied) -> Applied:
-        """This and then the other."""
-        counts = ("events", "kept", "deleted", "quarantined", "released", "late", "unkeyed")
-        sums = {name: getattr(self, name) + getattr(other, name) for name in counts}
-        position = max(filter(None, (self.position, other.position)), default=None)
-        return replace(other, **sums, position=position)
+__all__ = ["Applied", "apply"]
 
 
 def apply(
@@ -91,10 +33,13 @@ def apply(
 
     Raises:
         ConflictError: when another process applied meanwhile; running again is right.
+        DriftError: when the source changed in a way that the contract refuses; what came before the
+            chunk that shows it is applied, and bronze keeps the rest.
         LakeError: when a table cannot be read or written.
     """
     began = time.monotonic()
-    contract = catalog[table]
+    contract = follow_contract(lake, catalog, table, now)
+    catalog = catalog.having(contract)
     state = open_state(lake, contract)
     total = Applied(table=table, version=state.silver.snapshot.version)
     bronze = lake.open(contract.bronze)
@@ -102,9 +47,10 @@ def apply(
         return total
     app_id = f"bronze/{bronze.metadata().id}"
     reached = state.silver.snapshot.app_versions.get(app_id)
-    work = _Work(lake=lake, catalog=catalog, contract=contract, now=now, app_id=app_id)
+    work = Work(lake=lake, catalog=catalog, contract=contract, now=now, app_id=app_id)
     for chunk in _with_rejudging(chunks(bronze, reached, events=chunk_events), state, reached):
-        total = total.after(work.apply_chunk(chunk))
+        work, told = _following(work, chunk, newest=chunk.version == bronze.version())
+        total = total.after(replace(work.apply_chunk(chunk), notices=told))
         progress(len(chunk.rows))
     total = work.close_snapshots(bronze, total)
     version = lake.version(table)
@@ -113,36 +59,16 @@ def apply(
     )
 
 
-def apply_chunk(
-    lake: Lake, catalog: Catalog, table: str, chunk: Chunk, *, now: datetime
-) -> Applied:
-    """Applies a chunk that the caller cut from bronze: for tables that are made anew elsewhere.
-
-    `chunk.version` is only kept, and must grow from chunk to chunk.
-
-    Raises:
-        ConflictError: when another process applied meanwhile.
-        LakeError: when a table cannot be read or written.
-    """
-    work = _Work(
-        lake=lake, catalog=catalog, contract=catalog[table], now=now, app_id=f"rebuild/{table}"
-    )
-    return work.apply_chunk(chunk)
-
-
-def close_snapshots(
-    lake: Lake, catalog: Catalog, table: str, *, now: datetime, upto: int | None = None
-) -> Applied:
-    """Deletes what the full snapshots in bronze (up to an epoch) no longer brought; see `absent`.
-
-    Raises:
-        ConflictError: when another process applied meanwhile.
-        LakeError: when a table cannot be read or written.
-    """
-    contract = catalog[table]
-    work = _Work(lake=lake, catalog=catalog, contract=contract, now=now, app_id=f"rebuild/{table}")
-    bronze = lake.handle(contract.bronze)
-    return work.close_snapshots(bronze, Applied(table=table), upto=upto)
+def _following(work: Work, chunk: Chunk, *, newest: bool) -> tuple[Work, tuple[str, ...]]:
+    """The work under the contract that the chunk's messages leave, and what there is to say of them."""
+    marks = set(chunk.rows["schema_fingerprint"].drop_nulls().unique())
+    found = drifts_in(chunk.rows, work.contract, schema_blocks(work.lake, marks), newest=newest)
+    taken, told = decide(work.contract, found)
+    if not taken:
+        return work, told
+    learn(work.lake, work.contract, taken, work.now)
+    contract = follow_contract(work.lake, work.catalog, work.contract.table, work.now)
+    return replace(work, catalog=work.catalog.having(contract), contract=contract), told
 
 
 def _with_rejudging(pieces: Iterable[Chunk], state: State, reached: int | None) -> Iterable[Chunk]:
@@ -153,266 +79,3 @@ def _with_rejudging(pieces: Iterable[Chunk], state: State, reached: int | None) 
         yield piece
     if empty and reached is not None and state.quarantine.snapshot.num_rows:
         yield Chunk(rows=no_rows(), version=reached)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Decision:
-    """Where each touched key must end: rows to add, and stored rows to take away, by table."""
-
-    kept: pl.DataFrame
-    quarantined: pl.DataFrame
-    tombstones: pl.DataFrame
-    from_silver: pl.DataFrame
-    from_quarantine: pl.DataFrame
-    report: Applied
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Work:
-    lake: Lake
-    catalog: Catalog
-    contract: Contract
-    now: datetime
-    app_id: str
-
-    @property
-    def key(self) -> list[str]:
-        return list(self.contract.key)
-
-    def apply_chunk(self, chunk: Chunk) -> Applied:
-        state = open_state(self.lake, self.contract)
-        blocks = schema_blocks(
-            self.lake, set(chunk.rows["schema_fingerprint"].drop_nulls().unique())
-        )
-        events = decode_events(chunk.rows, self.contract, blocks)
-        unkeyed = keep_unkeyed(self.lake, events.unkeyed, self.now)
-        rows, truncates = split_truncates(events.frame)
-        waiting = state.waiting(self.contract)
-        rows = fill_from_lake(self.lake, self.contract, state, rows, waiting, events.unchanged)
-        decision = self._decide(rows, waiting, truncates, state)
-        reached = state.silver.snapshot.app_versions.get(self.app_id)
-        app = {self.app_id: chunk.version} if chunk.version != reached else {}
-        self._write(state, decision, rows, truncates, app=app)
-        return replace(decision.report, unkeyed=unkeyed)
-
-    def close_snapshots(
-        self, bronze: DeltaTable, total: Applied, *, upto: int | None = None
-    ) -> Applied:
-        state = open_state(self.lake, self.contract)
-        app_id = f"closed/{self.contract.table}"
-        closed = state.silver.snapshot.app_versions.get(app_id, 0)
-        for snapshot in to_close(self.lake, self.contract, bronze, closed):
-            if upto is not None and snapshot.epoch > upto:
-                break
-            state = open_state(self.lake, self.contract)
-            rows = deletes(self.lake, self.contract, state, snapshot)
-            none = rows.clear()
-            decision = self._decide(rows, state.waiting(self.contract), none, state)
-            self._write(state, decision, rows, none, app={app_id: snapshot.epoch})
-            report = replace(decision.report, events=0, late=0, position=total.position)
-            total = total.after(report)
-        return total
-
-    # ---- DECIDE ---- #
-
-    def _decide(
-        self, rows: pl.DataFrame, waiting: pl.DataFrame, truncates: pl.DataFrame, state: State
-    ) -> _Decision:
-        candidates = self._candidates(rows, waiting)
-        keys = candidates.select(self.key)
-        silver = state.silver.find(keys, self.key, list(ORDER))
-        buried = newest(state.tombstones.find(keys, self.key, list(ORDER)).drop(FOUND), self.key)
-        truncated = self._last_truncate(truncates, state)
-        compared = _beside(
-            _beside(candidates, newest(silver, self.key), self.key, "silver:"),
-            buried,
-            self.key,
-            "buried:",
-        )
-        wins = (
-            is_newer("", "silver:")
-            & is_newer("", "buried:")
-            & (pl.lit(value=True) if truncated is None else is_after(truncated))
-        )
-        winners = compared.filter(wins).select(candidates.columns)
-        upserts, deletes = (
-            winners.filter(pl.col("_verb") == UPSERT),
-            winners.filter(pl.col("_verb") == DELETE),
-        )
-        verdict = judge_rows(upserts, self.contract, self._parents)
-        from_silver = self._leaving_silver(silver, winners, buried, truncates, truncated, state)
-        return self._decision(rows, waiting, winners, deletes, verdict, from_silver, truncates)
-
-    def _candidates(self, rows: pl.DataFrame, waiting: pl.DataFrame) -> pl.DataFrame:
-        """The newest of the new events and the quarantined rows, a key; a row that waits comes before its twin."""
-        marked = [
-            rows.with_columns(pl.lit(value=False).alias("_waits")),
-            waiting.with_columns(pl.lit(value=True).alias("_waits")),
-        ]
-        merged = pl.concat(marked, how="diagonal_relaxed")
-        return merged.sort(*ORDER, "_waits").unique(
-            subset=self.key, keep="last", maintain_order=False
-        )
-
-    def _last_truncate(self, truncates: pl.DataFrame, state: State) -> tuple[int, ...] | None:
-        """The position of the newest truncate that the table has ever seen."""
-        kept = state.truncates()
-        known = pl.concat([truncates.select(ORDER), kept.select(ORDER)])
-        return tuple(known.sort(ORDER).row(-1)) if len(known) else None
-
-    def _leaving_silver(
-        self,
-        silver: pl.DataFrame,
-        winners: pl.DataFrame,
-        buried: pl.DataFrame,
-        truncates: pl.DataFrame,
-        truncated: tuple[int, ...] | None,
-        state: State,
-    ) -> pl.DataFrame:
-        """Silver rows that a winner replaces, a tombstone outlives, or a truncate takes away."""
-        replaced = silver.join(winners.select(self.key), on=self.key, how="semi").select(FOUND)
-        outlived = (
-            _beside(silver, buried, self.key, "buried:")
-            .filter(~is_newer("", "buried:"))
-            .select(FOUND)
-        )
-        parts = [replaced, outlived]
-        if len(truncates) and truncated is not None:
-            parts.append(state.silver.older_than(truncated, self.key).select(FOUND))
-        return pl.concat(parts, how="vertical_relaxed").unique()
-
-    def _decision(
-        self,
-        rows: pl.DataFrame,
-        waiting: pl.DataFrame,
-        winners: pl.DataFrame,
-        deletes: pl.DataFrame,
-        verdict: Split,
-        from_silver: pl.DataFrame,
-        truncates: pl.DataFrame,
-    ) -> _Decision:
-        stays = verdict.quarantined.filter(pl.col("_waits"))
-        fresh = verdict.quarantined.filter(~pl.col("_waits"))
-        leaves = waiting.join(stays.select(FOUND), on=FOUND, how="anti").select(FOUND)
-        events = winners.filter(~pl.col("_waits"))
-        report = Applied(
-            table=self.contract.table,
-            events=len(rows) + len(truncates),
-            kept=verdict.kept.filter(~pl.col("_waits")).height,
-            released=verdict.kept.filter(pl.col("_waits")).height,
-            deleted=len(deletes),
-            quarantined=len(fresh),
-            late=rows.select(self.key).n_unique() - len(events) if len(rows) else 0,
-            position=tuple(rows.select(ORDER).sort(ORDER).row(-1)) if len(rows) else None,
-        )
-        return _Decision(
-            kept=self._audited(verdict.kept),
-            quarantined=self._audited(fresh),
-            tombstones=self._tombstones(deletes, truncates),
-            from_silver=from_silver,
-            from_quarantine=leaves,
-            report=report,
-        )
-
-    def _audited(self, rows: pl.DataFrame) -> pl.DataFrame:
-        return rows.with_columns(
-            pl.lit(self.now).alias("processed_at"),
-            pl.lit(f"{self.contract.version}+{CODE_VERSION}").alias("processing_version"),
-            pl.lit(self.now).alias("first_seen_at"),
-        )
-
-    def _tombstones(self, deletes: pl.DataFrame, truncates: pl.DataFrame) -> pl.DataFrame:
-        schema = tombstone_schema(self.contract)
-        marked = [
-            deletes.with_columns(pl.lit("DELETE").alias("operation")),
-            truncates.with_columns(pl.lit("TRUNCATE").alias("operation")),
-        ]
-        merged = pl.concat(marked, how="diagonal_relaxed").with_columns(
-            pl.lit(self.now).alias("recorded_at")
-        )
-        return shaped(merged, schema)
-
-    def _parents(self, table: str, column: str, values: pl.Series) -> pl.DataFrame:
-        """Those of `values` that stand in a column of another silver table."""
-        if self.lake.version(table) is None:
-            return values.clear().alias(column).to_frame()
-        snapshot = read_snapshot(self.lake.path(table), self.lake.options)
-        return locate(
-            snapshot, values.alias(column).to_frame().drop_nulls().unique(), [column], []
-        ).select(column)
-
-    # ---- WRITE ---- #
-
-    def _write(
-        self,
-        state: State,
-        decision: _Decision,
-        rows: pl.DataFrame,
-        truncates: pl.DataFrame,
-        *,
-        app: Mapping[str, int],
-    ) -> None:
-        contract = self.contract
-        self._change(state.tombstones.snapshot, added=decision.tombstones)
-        self._change(
-            state.quarantine.snapshot,
-            added=shaped(decision.quarantined, quarantine_schema(contract)),
-        )
-        if contract.history:
-            verdict = judge_rows(rows.filter(pl.col("_verb") == UPSERT), contract, self._parents)
-            versions = [
-                self._audited(verdict.kept),
-                self._audited(verdict.quarantined),
-                rows.filter(pl.col("_verb") == DELETE),
-            ]
-            extend_history(self.lake, contract, versions, truncates, state.truncates())
-        self._change(
-            state.silver.snapshot,
-            added=shaped(decision.kept, silver_schema(contract)),
-            removed=decision.from_silver,
-            app=app,
-            metadata=self._metadata(decision.report),
-        )
-        if len(decision.from_quarantine):
-            path = self.lake.path(contract.sibling("quarantine"))
-            self._change(read_snapshot(path, self.lake.options), removed=decision.from_quarantine)
-
-    def _metadata(self, report: Applied) -> dict[str, str]:
-        position = (
-            "" if report.position is None else "/".join(str(part) for part in report.position)
-        )
-        return {
-            "contract_version": self.contract.version,
-            "code_version": CODE_VERSION,
-            "position": position,
-        }
-
-    def _change(
-        self,
-        snapshot: Snapshot,
-        *,
-        added: pl.DataFrame | None = None,
-        removed: pl.DataFrame | None = None,
-        app: Mapping[str, int] = {},
-        metadata: Mapping[str, str] = {},
-    ) -> None:
-        """One commit on one table of the state, guarded by what was read; none where there is nothing to say."""
-        nothing = not (added is not None and len(added)) and not (
-            removed is not None and len(removed)
-        )
-        if nothing and not app:
-            return
-        commit_changes(
-            snapshot,
-            removed=no_place() if removed is None else removed,
-            added=pl.DataFrame(schema=snapshot.schema) if added is None else added,
-            app_transactions=app,
-            metadata=metadata,
-            stats_columns=stats_columns(self.contract),
-        )
-
-
-def _beside(left: pl.DataFrame, right: pl.DataFrame, key: list[str], prefix: str) -> pl.DataFrame:
-    """The rows of `left` with the order columns of the same key in `right`, null where it has none."""
-    renamed = right.select(*key, *(pl.col(name).alias(f"{prefix}{name}") for name in ORDER))
-    return left.join(renamed, on=key, how="left")

@@ -17,18 +17,23 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import polars as pl
-import pyarrow as pa
 
-from pipelines.change.texts import fill
+from pipelines.avro.columns import (
+    Ints,
+    as_text,
+    base64_texts,
+    lists,
+    objects,
+    spread,
+    utf8,
+    views,
+    words,
+)
 
-Ints = npt.NDArray[np.int64]
 Schema = Any
 
 #: Bytes behind the last record, so that a fixed-size look ahead never leaves the buffer.
 _PADDING = bytes(16)
-
-#: Text up to this long stands in the view itself (Arrow columnar format, "Variable-size binary view").
-_INLINE = 12
 
 #: Elements of one array or map; more come from garbage, or belong in a table of their own.
 _MOST_ITEMS = 1_000_000
@@ -105,14 +110,14 @@ class _Reader:
             return self._items(rows, partial(self.read, schema["items"], space=space))
         if kind == "map":
             pairs = self._items(rows, partial(self._pair, schema["values"], space=space))
-            return _objects(self.worded(pairs))
+            return objects(self.worded(pairs))
         return self.read(kind, rows, space)
 
     def worded(self, values: pl.Series) -> pl.Series:
         """The values with floats as words, if any of those read so far is no number."""
         if not self.odd_floats:
             return values
-        return values.to_frame("v").select(_words(pl.col("v"), values.dtype).alias("v")).to_series()
+        return values.to_frame("v").select(words(pl.col("v"), values.dtype).alias("v")).to_series()
 
     # ---- NAMED TYPES ---- #
 
@@ -139,7 +144,7 @@ class _Reader:
     def _named_value(self, schema: Mapping[str, Any], rows: Ints, space: str) -> pl.Series:
         if schema["type"] == "fixed":
             size = np.full(len(rows), int(schema["size"]))
-            return _base64(self._slices(rows, size))
+            return base64_texts(self._slices(rows, size))
         if schema["type"] == "enum":
             symbols = pl.Series(schema["symbols"], dtype=pl.String)
             return symbols.gather(self._index(rows, len(symbols)))
@@ -159,12 +164,12 @@ class _Reader:
             if branch != "null"
         ]
         if len(values) > 1:
-            values = [(mask, _as_text(self.worded(part))) for mask, part in values]
+            values = [(mask, as_text(self.worded(part))) for mask, part in values]
         if not values:
             return pl.repeat(None, len(rows), dtype=pl.Null, eager=True)
-        result = _spread(*values[0])
+        result = spread(*values[0])
         for mask, part in values[1:]:
-            result = _spread(mask, part).zip_with(pl.Series(mask), result)
+            result = spread(mask, part).zip_with(pl.Series(mask), result)
         return result
 
     def _index(self, rows: Ints, count: int) -> Ints:
@@ -198,7 +203,7 @@ class _Reader:
         owner = np.concatenate(owners) if owners else np.empty(0, dtype=np.int64)
         order = np.argsort(owner, kind="stable")
         lengths = np.bincount(owner, minlength=len(rows))
-        return _lists(values.gather(order), lengths)
+        return lists(values.gather(order), lengths)
 
     def _block_counts(self, rows: Ints) -> Ints:
         counts = self.longs(rows)
@@ -263,7 +268,7 @@ class _Reader:
             lengths, start = np.where(wrong, 0, lengths), np.where(wrong, 0, start)
         good = ~wrong
         records.at[rows[good]] = (start + lengths)[good]
-        return _views(records.data, start, lengths)
+        return views(records.data, start, lengths)
 
     def texts(self, rows: Ints) -> pl.Series:
         """UTF-8 texts; what is none spoils its record."""
@@ -271,13 +276,13 @@ class _Reader:
         try:
             return raw.cast(pl.String)
         except pl.exceptions.PolarsError:
-            decoded = [_utf8(data) for data in raw.to_list()]
+            decoded = [utf8(data) for data in raw.to_list()]
             self.records.spoil(rows[np.array([text is None for text in decoded])])
             return pl.Series(decoded, dtype=pl.String)
 
     def octets(self, rows: Ints) -> pl.Series:
         """Bytes of any length, as base64."""
-        return _base64(self._slices(rows, self.longs(rows)))
+        return base64_texts(self._slices(rows, self.longs(rows)))
 
     def whole(self, rows: Ints) -> pl.Series:
         """Longs as a column."""
@@ -326,93 +331,3 @@ _PLAIN = {
     "bytes": _Reader.octets,
     "string": _Reader.texts,
 }
-
-
-def _words(value: pl.Expr, dtype: pl.DataType) -> pl.Expr:
-    """The value with each float as text: the number, or Java's word for what is none."""
-    if isinstance(dtype, pl.Struct):
-        parts = [
-            _words(value.struct.field(f.name), _made(f.dtype)).alias(f.name) for f in dtype.fields
-        ]
-        return pl.when(value.is_not_null()).then(pl.struct(parts))
-    if isinstance(dtype, pl.List):
-        return value.list.eval(_words(pl.element(), _made(dtype.inner)))
-    if not dtype.is_float():
-        return value
-    infinite = pl.when(value > 0).then(pl.lit("Infinity")).otherwise(pl.lit("-Infinity"))
-    odd = pl.when(value.is_nan()).then(pl.lit("NaN")).otherwise(infinite)
-    return (
-        pl.when(value.is_finite()).then(value.cast(pl.String)).when(value.is_not_null()).then(odd)
-    )
-
-
-def _made(dtype: Any) -> pl.DataType:
-    return dtype() if isinstance(dtype, type) else dtype
-
-
-def _base64(values: pl.Series) -> pl.Series:
-    return values.bin.encode("base64")
-
-
-def _utf8(data: bytes) -> str | None:
-    try:
-        return data.decode()
-    except UnicodeDecodeError:
-        return None
-
-
-def _views(data: npt.NDArray[np.uint8], start: Ints, lengths: Ints) -> pl.Series:
-    """Slices of a buffer as Arrow binary views: only the short ones are copied."""
-    views = np.zeros((len(start), 4), dtype=np.int32)
-    views[:, 0] = lengths
-    inline = lengths <= _INLINE
-    if inline.any():
-        width = np.arange(_INLINE)
-        taken = data[start[inline][:, None] + width]
-        taken[width >= lengths[inline][:, None]] = 0
-        views[inline, 1:] = np.ascontiguousarray(taken).view(np.int32)
-    if not inline.all():
-        first = np.ascontiguousarray(data[start[~inline][:, None] + np.arange(4)])
-        views[~inline, 1] = first.view(np.int32)[:, 0]
-        views[~inline, 3] = start[~inline]
-    buffers = [None, pa.py_buffer(views.tobytes()), pa.py_buffer(data)]
-    return pl.Series(pa.Array.from_buffers(pa.binary_view(), len(start), buffers))
-
-
-def _spread(mask: npt.NDArray[np.bool_], values: pl.Series) -> pl.Series:
-    """The values where the mask is true, null elsewhere."""
-    if mask.all():
-        return values
-    index = pl.Series(np.cumsum(mask) - 1, dtype=pl.Int64)
-    at = pl.select(pl.when(pl.Series(mask)).then(index)).to_series()
-    if not len(values):
-        return pl.repeat(None, len(mask), dtype=values.dtype, eager=True)
-    return values.gather(at)
-
-
-def _lists(values: pl.Series, lengths: npt.NDArray[Any]) -> pl.Series:
-    """Lists of these lengths, one after another."""
-    offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
-    items = values.to_arrow(compat_level=pl.CompatLevel.oldest())
-    return pl.Series(pa.LargeListArray.from_arrays(pa.array(offsets), items))
-
-
-def _objects(pairs: pl.Series) -> pl.Series:
-    """JSON object texts from lists of keys and values."""
-    entry = pl.element().struct
-    member = fill(
-        "{}: {}",
-        pl.struct(entry.field("key")).struct.json_encode().str.slice(7).str.strip_suffix("}"),
-        pl.struct(entry.field("value")).struct.json_encode().str.slice(9).str.strip_suffix("}"),
-    )
-    joined = pairs.to_frame("m").select(pl.col("m").list.eval(member).list.join(", ")).to_series()
-    return pl.select(pl.concat_str([pl.lit("{"), joined, pl.lit("}")])).to_series()
-
-
-def _as_text(values: pl.Series) -> pl.Series:
-    if isinstance(values.dtype, pl.Struct):
-        return values.struct.json_encode()
-    if isinstance(values.dtype, pl.List):
-        wrapped = values.to_frame("l").to_struct().struct.json_encode()
-        return wrapped.str.slice(5).str.strip_suffix("}")
-    return values.cast(pl.String)

@@ -13,7 +13,8 @@ import polars as pl
 from pipelines.change.images import DELETE, TRUNCATE, UPSERT, read_images
 from pipelines.change.position import ORDER
 from pipelines.change.schema import Writing, read_block, writings
-from pipelines.change.values import decode, is_special
+from pipelines.change.special import is_special
+from pipelines.change.values import decode
 from pipelines.contract import Column, Contract, DataType
 from quality_rules.split import SPECIAL
 

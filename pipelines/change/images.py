@@ -39,8 +39,15 @@ def read_images(rows: pl.DataFrame, contract: Contract) -> pl.DataFrame:
 
 def _read_rows(rows: pl.DataFrame, contract: Contract, *, cells: bool) -> pl.DataFrame:
     fields = {contract.field_of(name): name for name in contract.columns}
+    older = {
+        contract.field_of(name): column.was
+        for name, column in contract.columns.items()
+        if column.was
+    }
     raw = {field: raw_type(contract.columns[name].type) for field, name in fields.items()}
+    raw |= {name: raw[field] for field, names in older.items() for name in names}
     key = {contract.field_of(name): raw[contract.field_of(name)] for name in contract.key}
+    key |= {name: key[field] for field, names in older.items() if field in key for name in names}
     verb, form = rows["_verb"], rows["payload_form"].fill_null("")
     enveloped = (form == ENVELOPE) & (verb != TRUNCATE)
     cloud = (form == CLOUD) & (verb != TRUNCATE)
@@ -55,7 +62,19 @@ def _read_rows(rows: pl.DataFrame, contract: Contract, *, cells: bool) -> pl.Dat
     ]
     merged = pl.concat([part for part in parts if len(part)] or parts[:1], how="diagonal")
     names = {**fields, **{f"_same:{field}": f"_same:{name}" for field, name in fields.items()}}
-    return _keys_from_message_key(merged, key).rename(names, strict=False)
+    merged = _under_one_name(merged, older)
+    return _keys_from_message_key(merged, key, older).rename(names, strict=False)
+
+
+def _under_one_name(rows: pl.DataFrame, older: Mapping[str, tuple[str, ...]]) -> pl.DataFrame:
+    """Fields that older messages call otherwise under the name they have now."""
+    now = [
+        pl.coalesce(field, *names).alias(field)
+        for field, names in older.items()
+        if field in rows.columns
+    ]
+    gone = [name for names in older.values() for name in names]
+    return rows.with_columns(now).drop(gone, strict=False) if older else rows
 
 
 def _enveloped_images(
@@ -162,18 +181,21 @@ def _unreadable(reason: pl.Expr) -> pl.Expr:
     return pl.when(reason.is_not_null()).then(fill("undecodable:*{}", reason)).alias("_unreadable")
 
 
-def _keys_from_message_key(rows: pl.DataFrame, key: Mapping[str, pl.DataType]) -> pl.DataFrame:
+def _keys_from_message_key(
+    rows: pl.DataFrame, key: Mapping[str, pl.DataType], older: Mapping[str, tuple[str, ...]]
+) -> pl.DataFrame:
     """The key columns that the image lacks, from the message's key."""
-    lacking = pl.any_horizontal(pl.col(name).is_null() for name in key) & (
+    wanted = [name for name in key if name in rows.columns]
+    lacking = pl.any_horizontal(pl.col(name).is_null() for name in wanted) & (
         pl.col("_verb") != TRUNCATE
     )
     at = rows.select(lacking.arg_true()).to_series()
     if not len(at):
         return rows
     found, _ = parse(rows["key"].gather(at), key)
-    filled = found.with_columns(at.alias("_at"))
+    filled = _under_one_name(found, older).with_columns(at.alias("_at"))
     joined = rows.with_row_index("_at").join(filled, on="_at", how="left", suffix=":key")
-    return joined.with_columns(pl.coalesce(name, f"{name}:key") for name in key).select(
+    return joined.with_columns(pl.coalesce(name, f"{name}:key") for name in wanted).select(
         rows.columns
     )
 
@@ -185,3 +207,14 @@ def old_keys(headers: pl.Series) -> pl.Series:
     texts = [value if isinstance(value, str) else None for value in values]
     empty = pl.repeat(None, len(headers), dtype=pl.String, eager=True).alias("_moved_from")
     return empty.scatter(found.arg_true(), pl.Series(texts, dtype=pl.String)) if texts else empty
+
+
+def last_image(rows: pl.DataFrame) -> str | None:
+    """The JSON text of the last row's image, with the fields that the message has; None if it has none."""
+    last = rows.row(-1, named=True)
+    if last["payload_form"] == FLAT:
+        return last["raw_payload"]
+    if last["payload_form"] != ENVELOPE:
+        return None
+    images, _ = parse(rows["raw_payload"].tail(1), {"after": pl.String()})
+    return images["after"][0]

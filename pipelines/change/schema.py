@@ -136,7 +136,9 @@ def writings(contract: Contract, block: MessageSchema | None) -> dict[str, Writi
     assert source is not None  # noqa: S101 - only silver contracts are decoded
     result = dict[str, Writing]()
     for name, column in contract.columns.items():
-        described = None if block is None else block.fields.get(column.source or name)
+        names = (column.source or name, *column.was)
+        fields = {} if block is None else block.fields
+        described = next((fields[each] for each in names if each in fields), None)
         result[name] = (
             _declared(column, source)
             if described is None or column.encoding in _ALWAYS

@@ -10,6 +10,7 @@ import polars as pl
 import pyarrow as pa
 
 from pipelines.change.calendar import FIRST_MICRO, LAST_MICRO, millis_as_micros, on_calendar
+from pipelines.change.octets import bits_as_number, bytes_as_text
 from pipelines.change.schema import Writing
 from pipelines.change.texts import fill
 from pipelines.contract import DataType
@@ -73,7 +74,7 @@ def _decode_plain(raw: pl.Expr, kind: DataType, writing: Writing) -> pl.Expr:
             lower
         )
     if kind.kind == "string" and writing.encoding in ("utf8", "bits"):
-        return _decode_bytes_as_text(raw, writing)
+        return bytes_as_text(raw, writing)
     if kind.kind == "string" and writing.encoding == "base64":
         return raw.map_batches(
             lambda s: _decimal_text(s, writing.scale), return_dtype=pl.String, is_elementwise=True
@@ -86,7 +87,7 @@ def _decode_plain(raw: pl.Expr, kind: DataType, writing: Writing) -> pl.Expr:
 
 def _decode_integer(raw: pl.Expr, kind: DataType, writing: Writing) -> pl.Expr:
     if writing.encoding == "bits":
-        return _bits_as_number(raw).cast(kind.stored, strict=False)
+        return bits_as_number(raw).cast(kind.stored, strict=False)
     if writing.encoding == "base64":
         whole = DataType("decimal", 38, 0)
         raw = _decode_decimal(raw, whole, writing).cast(pl.String)
@@ -329,56 +330,6 @@ def _clock(micros: pl.Expr) -> pl.Expr:
 # ---- BYTES, LISTS, STRUCTS ---- #
 
 
-def _decode_bytes_as_text(raw: pl.Expr, writing: Writing) -> pl.Expr:
-    read = _bit_texts if writing.encoding == "bits" else _utf8_texts
-    return raw.map_batches(
-        lambda s: read(s, writing.scale), return_dtype=pl.String, is_elementwise=True
-    )
-
-
-def _utf8_texts(raw: pl.Series, _: int | None) -> pl.Series:
-    return pl.Series(raw.name, [_utf8(data) for data in _octets(raw)], dtype=pl.String)
-
-
-def _utf8(data: bytes | None) -> str | None:
-    try:
-        return None if data is None else data.decode()
-    except UnicodeDecodeError:
-        return None
-
-
-def _bit_texts(raw: pl.Series, length: int | None) -> pl.Series:
-    """The digits of Debezium's `Bits`, whose bytes come lowest first (Postgres connector, "Basic types")."""
-    texts = [
-        None
-        if data is None
-        else format(
-            int.from_bytes(data, "little"), f"0{8 * len(data) if length is None else length}b"
-        )
-        for data in _octets(raw)
-    ]
-    return pl.Series(raw.name, texts, dtype=pl.String)
-
-
-def _bits_as_number(raw: pl.Expr) -> pl.Expr:
-    return raw.map_batches(
-        lambda s: pl.Series(
-            s.name,
-            [
-                None if data is None or len(data) > 8 else str(int.from_bytes(data, "little"))
-                for data in _octets(s)
-            ],
-            dtype=pl.String,
-        ),
-        return_dtype=pl.String,
-        is_elementwise=True,
-    )
-
-
-def _octets(raw: pl.Series) -> list[bytes | None]:
-    return raw.str.decode("base64", strict=False).to_list()
-
-
 def _decode_binary(raw: pl.Expr, writing: Writing) -> pl.Expr:
     if writing.encoding == "hex":
         return raw.str.decode("hex", strict=False)
@@ -406,31 +357,3 @@ def _decode_struct(raw: pl.Expr, kind: DataType, writing: Writing) -> pl.Expr:
     return pl.when(raw.is_not_null() & ~lost).then(
         pl.struct([part.alias(n) for n, part in parts.items()])
     )
-
-
-# ---- VALUES THAT NOTHING HOLDS ---- #
-
-#: Java's and Postgres' words for what is no number (SpecialValueDecimal), and for the ends of time.
-_NO_NUMBER = ("NaN", "NAN", "Infinity", "-Infinity", "POSITIVE_INFINITY", "NEGATIVE_INFINITY")
-_NO_YEAR = r"^([+-]\d{5,}-|-\d{4}-|0000-)|^-?infinity$"
-
-
-def is_special(raw: pl.Expr, kind: DataType, writing: Writing) -> pl.Expr:
-    """Whether a value is well said and yet one that no number or calendar of ours holds."""
-    if kind.kind == "decimal":
-        return raw.is_in(_NO_NUMBER)
-    if kind.kind in TIMESTAMPS and writing.encoding in ("millis", "micros", "nanos"):
-        number = raw.cast(pl.Int64, strict=False)
-        micros = number if writing.encoding == "micros" else number * 1000
-        if writing.encoding == "nanos":
-            micros = number // 1000
-        near = pl.lit(writing.encoding == "nanos") & number.is_in([2**63 - 1, -(2**63)])
-        return number.is_not_null() & (on_calendar(micros).is_null() | near)
-    if kind.kind == "date" and writing.encoding == "days":
-        days = raw.cast(pl.Int64, strict=False)
-        return days.is_not_null() & ~days.is_between(
-            FIRST_MICRO // _DAY_MICROS, LAST_MICRO // _DAY_MICROS
-        )
-    if kind.kind in (*TIMESTAMPS, "date"):
-        return raw.str.contains(_NO_YEAR)
-    return pl.lit(value=False)

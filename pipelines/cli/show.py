@@ -70,6 +70,9 @@ def finish(
 ) -> None:
     """The reports, then the failures; the process ends with the first failure's code."""
     print_records([asdict(each) for each in done], as_json=as_json)
+    for each in done:
+        for notice in getattr(each, "notices", ()):
+            err.print(f"note: {each.table}: {notice}", highlight=False)
     for table, error in failed.items():
         err.print(f"[red]{table} failed:[/red] {error}", highlight=False)
     if failed:
@@ -82,6 +85,7 @@ def print_records(rows: Sequence[Mapping[str, Any]], *, as_json: bool) -> None:
         out.print_json(json.dumps(list(rows), default=str))
         return
     columns = list(dict.fromkeys(name for row in rows for name in row))
+    columns = [name for name in columns if name != "notices"]
     shown = [name for name in columns if any(row.get(name) not in (None, {}, ()) for row in rows)]
     table = Table(*shown, box=None, header_style="bold", pad_edge=False)
     for row in rows:

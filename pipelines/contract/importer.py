@@ -16,6 +16,7 @@ from pipelines.capture.batch import BatchLimits
 from pipelines.capture.kafka import KafkaSource
 from pipelines.capture.recorded import RecordedSource
 from pipelines.capture.records import Origin, Partition
+from pipelines.change.drift import type_of
 from pipelines.errors import ContractError
 from pipelines.settings import Settings
 
@@ -26,31 +27,6 @@ _POSTGRES: Mapping[str, str] = {
     "int2": "int16", "int4": "int32", "int8": "int64", "oid": "int64", "float4": "float32", "float8": "float64", "bool": "bool",
     "date": "date", "time": "time", "timetz": "time", "timestamp": "timestamp_ntz", "timestamptz": "timestamp",
     "uuid": "uuid", "json": "json", "jsonb": "json", "bytea": "binary", "hstore": "json", "money": "decimal(19,2)",
-}  # fmt: skip
-
-_CONNECT: Mapping[str, str] = {
-    "org.apache.kafka.connect.data.Date": "date",
-    "org.apache.kafka.connect.data.Time": "time",
-    "org.apache.kafka.connect.data.Timestamp": "timestamp_ntz",
-    "io.debezium.time.Date": "date",
-    "io.debezium.time.IsoDate": "date",
-    "io.debezium.time.Time": "time",
-    "io.debezium.time.MicroTime": "time",
-    "io.debezium.time.NanoTime": "time",
-    "io.debezium.time.IsoTime": "time",
-    "io.debezium.time.ZonedTime": "time",
-    "io.debezium.time.Timestamp": "timestamp_ntz",
-    "io.debezium.time.MicroTimestamp": "timestamp_ntz",
-    "io.debezium.time.NanoTimestamp": "timestamp_ntz",
-    "io.debezium.time.IsoTimestamp": "timestamp_ntz",
-    "io.debezium.time.ZonedTimestamp": "timestamp",
-    "io.debezium.data.Uuid": "uuid",
-    "io.debezium.data.Json": "json",
-    "io.debezium.data.VariableScaleDecimal": "string",
-}
-_PLAIN: Mapping[str, str] = {
-    "int8": "int8", "int16": "int16", "int32": "int32", "int64": "int64", "float": "float32", "double": "float64",
-    "float32": "float32", "float64": "float64", "boolean": "bool", "string": "string", "bytes": "binary",
 }  # fmt: skip
 
 Columns = dict[str, dict[str, Any]]
@@ -199,23 +175,11 @@ def _from_block(block: Mapping[str, Any]) -> Columns:
     )
     return {
         field["field"]: _column(
-            field["field"], _connect_type(field), required=not field.get("optional", True)
+            field["field"], type_of(field), required=not field.get("optional", True)
         )
         for field in fields
         if not field["field"].startswith("__")
     }
-
-
-def _connect_type(field: Mapping[str, Any]) -> str:
-    name, kind = field.get("name") or "", field.get("type", "string")
-    if name == "org.apache.kafka.connect.data.Decimal":
-        parameters = field.get("parameters") or {}
-        return f"decimal({min(int(parameters.get('connect.decimal.precision', 38)), 38)},{parameters.get('scale', 0)})"
-    if name in _CONNECT:
-        return _CONNECT[name]
-    if kind == "array":
-        return f"list<{_connect_type(field.get('items', {}))}>"
-    return _PLAIN.get(kind, "json")
 
 
 def _from_images(images: Sequence[Mapping[str, Any]]) -> Columns:
@@ -248,7 +212,7 @@ def _column(name: str, kind: str, *, required: bool) -> dict[str, Any]:
 
 def _text(table: str, topic: str, key: Sequence[str], columns: Columns) -> str:
     renamed = {
-        _plain_name(name): ({**column, "source": name} if _plain_name(name) != name else column)
+        plain_name(name): ({**column, "source": name} if plain_name(name) != name else column)
         for name, column in columns.items()
     }
     document = {
@@ -256,12 +220,12 @@ def _text(table: str, topic: str, key: Sequence[str], columns: Columns) -> str:
         "description": "TODO: one row per ...",
         "owner": "TODO",
         "source": {"connector": "postgres", "topic": topic},
-        "key": [_plain_name(name) for name in key],
+        "key": [plain_name(name) for name in key],
         "columns": renamed,
     }
     return yaml.safe_dump(document, sort_keys=False, allow_unicode=True, width=120)
 
 
-def _plain_name(name: str) -> str:
+def plain_name(name: str) -> str:
     """The name without the characters that a Delta column cannot have."""
     return re.sub(r"[ ,;{}()\n\t=]+", "_", name).lstrip("_") or "column"

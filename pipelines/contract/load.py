@@ -46,6 +46,10 @@ class Catalog:
                 hint=did_you_mean(table, self.contracts),
             ) from None
 
+    def having(self, contract: Contract) -> Catalog:
+        """The same catalog with this contract in the place of its table's."""
+        return Catalog(self.root, {**self.contracts, contract.table: contract})
+
     def layer(self, name: str) -> list[Contract]:
         """The contracts of one layer."""
         return [contract for contract in self.contracts.values() if contract.layer == name]

@@ -143,6 +143,9 @@ class Column(_Strict):
         default=False, description="No two rows share a value: checked on the table."
     )
     source: str | None = Field(default=None, description="The field's name in the message.")
+    was: tuple[str, ...] = Field(
+        default=(), description="Names that the field had in older messages, the latest first."
+    )
     encoding: Encoding | None = Field(
         default=None,
         description="How schemaless messages write it, where it differs from the source's modes.",
@@ -241,6 +244,31 @@ class RuleSpec(_Strict):
 RULE_KINDS = ("not_null", "range", "pattern", "set", "unique", "reference", "expression")
 
 
+Policy = Literal["evolve", "try", "ignore", "refuse"]
+
+
+class Drift(_Strict):
+    """What to do when messages depart from the contract.
+
+    `evolve`: the table follows the source. `try`: the contract stays; values that fit are taken, a
+    row with one that does not is quarantined. `ignore`: the same, and nothing is said. `refuse`: the
+    table stops where it is until the contract is mended.
+    """
+
+    add: Policy = Field(
+        default="try", description="A field that no column takes: left out unless evolve."
+    )
+    drop: Policy = Field(
+        default="try", description="A column without its field: null from then on."
+    )
+    widen: Policy = Field(default="try", description="The field holds more than the column.")
+    narrow: Policy = Field(default="ignore", description="The field holds less than the column.")
+    retype: Policy = Field(default="try", description="The field is of another type.")
+    key: Literal["try", "ignore", "refuse"] = Field(
+        default="refuse", description="The messages' key has other fields than the contract's."
+    )
+
+
 class Retention(_Strict):
     """How long rows stay: durations, with the word that starts the clock."""
 
@@ -270,6 +298,7 @@ class Contract(_Strict):
     history: bool = Field(default=False, description="Keep every version (type 2).")
     freshness: Duration | None = None
     retention: Retention = Retention()
+    drift: Drift = Drift()
     tags: tuple[str, ...] = ()
     columns: dict[ColumnName, Column] = Field(min_length=1)
     surrogate_key: SurrogateKey | None = None

@@ -34,6 +34,8 @@ BY_ROW = {
     "quality_rules/results.py": "at most twenty sample keys",
     "pipelines/bronze.py": "schema blocks and partitions, not records",
     "pipelines/status.py": "a count a topic",
+    "pipelines/absent.py": "full snapshots of a table",
+    "pipelines/evolution.py": "columns learned",
 }
 
 
