@@ -220,5 +220,8 @@ def _may_be_behind(report: Report) -> str:
         else "",
         "name the broker to know" if moment.lag is None else "",
     ]
-    why = "; ".join(part for part in waiting if part) or "the connector may not have sent all"
+    why = (
+        "; ".join(part for part in waiting if part)
+        or "the connector may not have sent all; --wait gives it time"
+    )
     return f"the lake may be behind the source, and rows on their way: {why}"

@@ -9,7 +9,7 @@ and leaves nothing to chance.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import polars as pl
@@ -20,9 +20,10 @@ from pipelines.verify.compare import ISSUES, KINDS, PLACE, compare, found_schema
 from pipelines.verify.errors import VerifyError
 from pipelines.verify.held import Held, open_held, stored_keys
 from pipelines.verify.source import SourceTable
+from pipelines.verify.values import Field
 
 #: Rows of the source in a range. The lake is asked for its rows once a range.
-RANGE_ROWS = 200_000
+RANGE_ROWS = 500_000
 #: Differing rows that are remembered; of more, only the number is known.
 MOST_REMEMBERED = 100_000
 #: Differing rows that are looked at once more.
@@ -53,9 +54,9 @@ class Report:
     """What a comparison found. `found` has a row for each key that differs; see `found_schema`.
 
     `settled` rows differed at first, and were equal when both sides were read again; `counts` and
-    `found` are without them. `moment` is of the comparison, `last_moment` of the last look again;
-    there were `looks` of these, none where too many rows differ. `moving` rows were changed by the
-    source during the last look, so that they may be right.
+    `found` are without them. `moment` is of the comparison. There were `looks` again, none where too
+    many rows differ: `last_moment` is the lake of the last and the source's position of the first.
+    `moving` rows were changed by the source since the first look, so that they may be right.
     """
 
     table: str
@@ -113,18 +114,19 @@ def verify(
         LakeError: when a table of the lake cannot be read.
     """
     began = time.monotonic()
-    if contract.source is None:
+    if contract.source is None or contract.source.connector != "postgres":
         raise VerifyError(
-            f"{contract.table} has no Postgres source", hint="verify a silver table, by its name"
+            f"{contract.table} has no Postgres source",
+            hint="only silver tables fed by the postgres connector can be verified",
         )
     named = source_table or ".".join(contract.source.topic.split(".")[-2:])
     with SourceTable(url, named, contract) as source:
-        streamed, waiting = source.is_streamed(), lag()
+        streamed, waiting = source.is_streamed(source.position), lag()
         held = open_held(lake, contract)
         layout, counts = source.layout, held.counts()
         walk = _Walk(source, held, progress, range_rows)
         walk.run()
-        moment = _moment(source, held, streamed=streamed, lag=waiting)
+        moment = _moment(source.position, held, streamed=streamed, lag=waiting)
     report = Report(
         table=contract.table,
         source_table=named,
@@ -171,14 +173,15 @@ class _Walk:
         after: pl.DataFrame | None = None
         pending: pl.DataFrame | None = None
         for rows in self._source.ranges(self._range_rows):
-            pending = rows if pending is None else pl.concat([pending, rows])
+            pending = pl.concat([pending, rows]) if pending is not None and len(pending) else rows
             self._refuse_doubled_keys(rows)
             stored = stored_keys(pending, self._held.contract)
             # A range ends at a key that the lake can hold; the others wait for the next range.
             at = stored.select(pl.all_horizontal(pl.all().is_not_null()).arg_true().last()).item()
             if at is not None:
-                self._compare_range(pending[: at + 1], after, stored[at])
-                after, pending = stored[at], pending[at + 1 :]
+                to = _alone(stored[at])
+                self._compare_range(pending[: at + 1], after, to)
+                after, pending = to, pending[at + 1 :]
         rest = pending if pending is not None else self._source.no_rows()
         self._compare_range(rest, after, None)
         self._take(self._source.no_rows(), self._held.without_key(self._fields))
@@ -213,7 +216,7 @@ class _Walk:
                 hint="the contract's key must be columns that are never null there",
             )
         last = [] if self._last is None else [self._last]
-        self._last = keys[-1:]
+        self._last = _alone(keys[-1:])
         if pl.concat([*last, keys]).is_duplicated().any():
             raise VerifyError(
                 f"{self._held.contract.table}: the key ({key}) is not unique in the source",
@@ -228,6 +231,11 @@ def _split(
     inside = stored_keys(rows, contract).select(within(contract.key, None, reach)).to_series()
     inside = inside.fill_null(value=False)
     return rows.filter(inside), rows.filter(~inside)
+
+
+def _alone(row: pl.DataFrame) -> pl.DataFrame:
+    """The row in memory of its own; a slice would keep the texts of its whole range."""
+    return pl.DataFrame(row.to_dict(as_series=False), schema=row.schema)
 
 
 def _by_kind(found: pl.DataFrame) -> dict[str, int]:
@@ -247,13 +255,22 @@ def _look_again(
 ) -> Report:
     """The report without the rows that became equal."""
     deadline = time.monotonic() + wait_seconds
+    first: _Seen | None = None
     while not report.is_equal and sum(report.counts.values()) <= _MOST_AGAIN:
-        report = _look(report, open_source, lake, contract, lag)
+        report, first = _look(report, open_source, lake, contract, lag, first)
         certain = report.last_moment.reached and not report.moving
         if certain or time.monotonic() >= deadline:
             break
         _wait_for_news(lake, contract, report.last_moment.versions, deadline)
     return report
+
+
+@dataclass(frozen=True, slots=True)
+class _Seen:
+    """The differing rows as the source had them at a position of its log."""
+
+    position: int
+    rows: pl.DataFrame
 
 
 def _wait_for_news(
@@ -272,31 +289,31 @@ def _look(
     lake: Lake,
     contract: Contract,
     lag: Callable[[], int | None],
-) -> Report:
+    first: _Seen | None,
+) -> tuple[Report, _Seen]:
     """One more look: at the source, the lake, and the source once more, at the differing keys alone.
 
-    A row is settled when the lake equals either; one that the source changed in between is moving.
+    A row is settled when the lake equals either. It is moving when the source has changed it since
+    the first look; a lake that holds all from before the first look owes the others.
     """
     key = list(contract.key)
     keys = report.found.drop_nulls(key).select(key)
     with open_source() as source:
         fields, before = source.layout.fields, source.rows_of(keys)
-        streamed, waiting = source.is_streamed(), lag()
+        first = first or _Seen(source.position, before)
+        streamed, waiting = source.is_streamed(first.position), lag()
         held = open_held(lake, contract)
         there = held.rows_of(keys, fields)
-        moment = _moment(source, held, streamed=streamed, lag=waiting)
+        moment = _moment(first.position, held, streamed=streamed, lag=waiting)
     with open_source() as source:
         afterwards = source.rows_of(keys)
-    first, _ = compare(before, there, fields, key)
-    second, _ = compare(afterwards, there, fields, key)
-    still = second.join(first, on=key, how="semi")
-    like_the_lake = afterwards.with_columns(
-        pl.lit("source").alias(PLACE), pl.lit(None, pl.List(pl.String())).alias(ISSUES)
+    still = _differing(afterwards, there, fields, key).join(
+        _differing(before, there, fields, key), on=key, how="semi"
     )
-    changed, _ = compare(before, like_the_lake, fields, key)
+    changed = _differing(first.rows, _like_the_lake(afterwards), fields, key)
     unreadable = report.found.filter(pl.any_horizontal(pl.col(key).is_null()))
     found = pl.concat([still, unreadable])
-    return replace(
+    looked = replace(
         report,
         found=found,
         counts=_by_kind(found),
@@ -305,16 +322,30 @@ def _look(
         looks=report.looks + 1,
         last_moment=moment,
     )
+    return looked, first
 
 
-def _moment(source: SourceTable, held: Held, *, streamed: bool | None, lag: int | None) -> Moment:
-    position = held.position()
+def _differing(
+    source: pl.DataFrame, lake: pl.DataFrame, fields: Sequence[Field], key: Sequence[str]
+) -> pl.DataFrame:
+    found, _ = compare(source, lake, fields, key)
+    return found
+
+
+def _like_the_lake(source: pl.DataFrame) -> pl.DataFrame:
+    return source.with_columns(
+        pl.lit("source").alias(PLACE), pl.lit(None, pl.List(pl.String())).alias(ISSUES)
+    )
+
+
+def _moment(position: int, held: Held, *, streamed: bool | None, lag: int | None) -> Moment:
+    newest = held.position()
     complete = lag == 0 and held.unapplied == 0
     return Moment(
-        source_position=source.position,
-        lake_position=position,
+        source_position=position,
+        lake_position=newest,
         versions=held.versions,
         unapplied_versions=held.unapplied,
         lag=lag,
-        reached=complete and (position >= source.position or bool(streamed)),
+        reached=complete and (newest >= position or bool(streamed)),
     )

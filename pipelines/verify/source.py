@@ -116,12 +116,12 @@ class SourceTable:
         if self._connection is not None:
             self._connection.close()
 
-    def is_streamed(self) -> bool | None:
-        """Whether the connectors have sent on everything up to `position`, by what each has confirmed.
+    def is_streamed(self, position: int) -> bool | None:
+        """Whether the connectors have sent on everything up to a position, by what each has confirmed.
 
         None where no connector of this database has a slot. One that is forgotten holds this back.
         """
-        query = sql.SQL(_STREAMED).format(sql.Literal(self.position))
+        query = sql.SQL(_STREAMED).format(sql.Literal(position))
         streamed = self._run(query)[0][0]
         return None if streamed is None else bool(streamed)
 

@@ -464,6 +464,8 @@ def test_what_cannot_be_compared_says_why(kinds: str, tmp_path: Path):
     assert "cannot be reached" in refusal("postgresql:// not a url")
     assert "no table 'public.kindz'" in refusal(source_table="kindz")
     assert "has no Postgres source" in refusal(contract=CATALOG["gold.commerce.daily_sales"])
+    elsewhere = {"connector": "mysql", "topic": "p.shop.kinds"}
+    assert "has no Postgres source" in refusal(contract=contract_of(source=elsewhere))
     misnamed = with_columns(price={"type": "decimal(12,3)", "source": "prize"})
     assert "did you mean 'price'?" in refusal(contract=contract_of(columns=misnamed))
     assert "has nulls in the source" in refusal(contract=contract_of(key=["mood"]))
