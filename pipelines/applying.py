@@ -147,7 +147,9 @@ class Work:
         unkeyed = keep_unkeyed(self.lake, events.unkeyed, self.now)
         rows, truncates = split_truncates(events.frame)
         waiting = state.waiting(self.contract)
-        rows = fill_from_lake(self.lake, self.contract, state, rows, waiting, events.unchanged)
+        rows = fill_from_lake(
+            self.lake, self.contract, state, rows, waiting, events.unchanged, truncates
+        )
         decision = self._decide(rows, waiting, truncates, state)
         reached = state.silver.snapshot.app_versions.get(self.app_id)
         app = {self.app_id: chunk.version} if chunk.version != reached else {}

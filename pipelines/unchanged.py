@@ -24,11 +24,13 @@ def fill_from_lake(
     rows: pl.DataFrame,
     waiting: pl.DataFrame,
     unchanged: Sequence[str],
+    truncates: pl.DataFrame,
 ) -> pl.DataFrame:
     """The rows with unchanged values filled in, from each other and from what is stored."""
     if not unchanged:
         return rows
     key = list(contract.key)
+    cuts = pl.concat([truncates.select(ORDER), state.truncates().select(ORDER)]).unique().rows()
     keys = (
         rows.filter(pl.any_horizontal(f"_same:{name}" for name in unchanged)).select(key).unique()
     )
@@ -47,14 +49,14 @@ def fill_from_lake(
         *(part.with_columns(*flags) for part in known),
     ]
     merged = pl.concat(marked, how="diagonal_relaxed")
-    filled = fill_unchanged(merged, key, unchanged)
+    filled = fill_unchanged(merged, key, unchanged, cuts)
     moved = filled.filter(pl.col("_new") & pl.col("_moved_from").is_not_null() & _lacks(unchanged))
     if len(moved):
         merged = pl.concat(
             [merged, _ancestors(lake, contract, moved["_moved_from"], unchanged)],
             how="diagonal_relaxed",
         )
-        filled = fill_across_moves(merged, key, unchanged)
+        filled = fill_across_moves(merged, key, unchanged, cuts)
     own = filled.filter(pl.col("_new")).select(*_columns(rows))
     source = contract.source
     if source is not None and source.connector == "cassandra":

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import polars as pl
 
 from pipelines.change.images import DELETE, TRUNCATE, UPSERT
-from pipelines.change.position import ORDER, exceeds
+from pipelines.change.position import ORDER, exceeds, is_after
 from quality_rules.split import SPECIAL
 
 UNAVAILABLE = "unavailable"
@@ -15,16 +15,21 @@ UNDECODABLE = "undecodable"
 
 
 def fill_unchanged(
-    events: pl.DataFrame, key: Sequence[str], unchanged: Sequence[str]
+    events: pl.DataFrame,
+    key: Sequence[str],
+    unchanged: Sequence[str],
+    truncates: Sequence[Sequence[int]] = (),
 ) -> pl.DataFrame:
     """Each unchanged value taken from the event of the same key before it.
 
     `events` may hold stored rows as events, so that a value is found beyond the batch. What is not
     found stays null with the issue `unavailable:<column>`: unknown, which is not the same as null.
-    A delete ends the search: the row after it is another row.
+    A delete ends the search, and so does a truncate at one of these positions: the row after it is
+    another row.
     """
     if not unchanged:
         return events
+    events = events.with_columns(_era(truncates))
     ordered = events.sort(*key, *ORDER).with_columns(
         pl.int_range(pl.len(), dtype=pl.UInt32).alias("_at")
     )
@@ -32,7 +37,7 @@ def fill_unchanged(
     ordered = ordered.with_columns(life.alias("_life"))
     for name in unchanged:
         same = pl.col(f"_same:{name}")
-        origin = pl.when(~same).then(pl.col("_at")).forward_fill().over([*key, "_life"])
+        origin = pl.when(~same).then(pl.col("_at")).forward_fill().over([*key, "_life", "_era"])
         lost = _has(UNDECODABLE, name) | _has(UNAVAILABLE, name)
         unknown = same & (origin.is_null() | lost.gather(origin))
         special = same & _has(SPECIAL, name).gather(origin)
@@ -52,8 +57,17 @@ def fill_unchanged(
     return ordered.drop("_at", "_life")
 
 
+def _era(truncates: Sequence[Sequence[int]]) -> pl.Expr:
+    """How many truncates came before an event."""
+    passed = [is_after(position).cast(pl.Int32) for position in truncates]
+    return (pl.sum_horizontal(passed) if passed else pl.lit(0, pl.Int32)).alias("_era")
+
+
 def fill_across_moves(
-    events: pl.DataFrame, key: Sequence[str], unchanged: Sequence[str]
+    events: pl.DataFrame,
+    key: Sequence[str],
+    unchanged: Sequence[str],
+    truncates: Sequence[Sequence[int]] = (),
 ) -> pl.DataFrame:
     """Like `fill_unchanged`, and a row that a key change made goes on from the row under its old key.
 
@@ -61,7 +75,7 @@ def fill_across_moves(
     stands for was sent under the old key. `events` hold the old keys' events too.
     """
     while True:
-        filled = fill_unchanged(events, key, unchanged)
+        filled = fill_unchanged(events, key, unchanged, truncates)
         taken = _taken_over(filled, unchanged)
         if not len(taken):
             return filled
@@ -72,10 +86,11 @@ def _taken_over(filled: pl.DataFrame, unchanged: Sequence[str]) -> pl.DataFrame:
     """For each moved row that lacks a value: the values of its predecessor, as far as those are known."""
     lacking = pl.any_horizontal(_has(UNAVAILABLE, name) for name in unchanged)
     moved = filled.filter(pl.col("_moved_from").is_not_null() & lacking).select(
-        "source_bronze_id", "_moved_from", "_issues", *ORDER
+        "source_bronze_id", "_moved_from", "_issues", "_era", *ORDER
     )
     known = filled.filter(pl.col("_verb") == UPSERT).select(
         pl.col("_key").alias("_moved_from"),
+        "_era",
         *(pl.col(name).alias(f"_old:{name}") for name in ORDER),
         *(
             pl.when(~(_has(UNAVAILABLE, name) | _has(UNDECODABLE, name)))
@@ -85,7 +100,7 @@ def _taken_over(filled: pl.DataFrame, unchanged: Sequence[str]) -> pl.DataFrame:
         ),
     )
     older = exceeds([(pl.col(name), pl.col(f"_old:{name}")) for name in ORDER])
-    pairs = moved.join(known, on="_moved_from", how="inner").filter(older)
+    pairs = moved.join(known, on=["_moved_from", "_era"], how="inner").filter(older)
     before = pairs.sort(*(f"_old:{name}" for name in ORDER)).unique("source_bronze_id", keep="last")
     useful = pl.any_horizontal(
         _has(UNAVAILABLE, name) & pl.col(f"_from:{name}").is_not_null() for name in unchanged

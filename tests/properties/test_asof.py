@@ -54,27 +54,11 @@ def kept(rows: dict) -> dict:
     return {key: row for key, row in rows.items() if row[0] >= 0}
 
 
-def ordinary(history: list) -> list:
-    """Without key changes after a truncate: in one chunk, silver fills their placeholders from before it."""
-    emptied, steps = False, list[tuple]()
-    for name, argument in history:
-        if name != "transact":
-            steps.append((name, argument))
-            continue
-        changes = list[tuple]()
-        for change in argument:
-            emptied = emptied or change[0] == "empty"
-            if not (emptied and change[0] == "move"):
-                changes.append(change)
-        steps.append((name, changes))
-    return steps
-
-
 @settings(max_examples=10)
 @given(HISTORY, CUTS)
 def test_silver_as_of_each_commit_is_the_source_then(history, cuts):
     """With history, without it, and where silver has applied nothing; by position and log position."""
-    source = play([step for step in ordinary(history) if step[0] == "transact"])
+    source = play([step for step in history if step[0] == "transact"])
     if not source.sent:
         return
     for catalog, applied in ((CATALOG, True), (FORGETFUL, True), (CATALOG, False)):

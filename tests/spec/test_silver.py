@@ -144,3 +144,17 @@ def test_what_a_type_cannot_hold_is_set_aside_with_its_reason(silver_spec: Spec)
                   1  | undecodable:price
                   2  | undecodable:price """,
     )
+
+
+def test_a_row_moved_onto_a_key_from_before_a_truncate_keeps_its_own_note(silver_spec: Spec):
+    silver_spec(
+        given=""" lsn | op | id | cents | note | was
+                  10  | c  | 2  | 100   | old  | -
+                  11  | t  | 0  | 0     | -    | -
+                  12  | c  | 1  | 200   | new  | -
+                  13  | d  | 1  | 0     | -    | -
+                  13  | c  | 2  | 200   | same | 1 """,
+        then="""  id | cents | note
+                  2  | 200   | new """,
+        needs_order=True,
+    )
