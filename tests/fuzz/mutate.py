@@ -32,6 +32,9 @@ class Message:
     mutator: str = ""
 
 
+#: What a broker takes unless told otherwise (Kafka, `message.max.bytes`).
+LARGEST = 1_048_588
+
 Mutator = Callable[[Random, Message, Sequence[Message]], Message]
 
 MUTATORS: dict[str, tuple[int, Mutator]] = {}
@@ -57,6 +60,8 @@ def mutate(
             message = MUTATORS[name][1](rng, message, others)
         except (TypeError, RecursionError):  # a tree that was put into itself
             message = value_bytes(rng, message, others)
+        if len(message.value or b"") > LARGEST:
+            message = replace(message, value=(message.value or b"")[:LARGEST])
     return replace(message, mutator="+".join(names))
 
 

@@ -156,6 +156,11 @@ def test_deep_nesting_spoils_no_neighbour(lake: Lake, levels: int):
     assert silver(lake) == {2: ROW}
 
 
+def test_a_key_nested_beyond_any_parser_is_no_key(lake: Lake):
+    land(lake, [sent(event(1)), sent(event(2), key="[" * 10_000 + "]" * 10_000)])
+    assert silver(lake) == {1: ROW, 2: ROW}
+
+
 # ---- SCHEMA BLOCKS ---- #
 
 FIELDS = [
