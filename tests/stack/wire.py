@@ -14,18 +14,20 @@ from confluent_kafka import Consumer, TopicPartition
 from confluent_kafka.admin import AdminClient
 from confluent_kafka.cimpl import NewPartitions
 
-from tests.stack import connect
+from tests.stack import connect, topics
 from tests.stack.connect import TABLES, Form
 from tests.stack.parts import StackError
 from tests.stack.shop import Shop, Stream
 
 SIGNALS = "debezium_signal"
+NOTICES = "notification"
 OVERRIDES = {
     "signal.data.collection": f"public.{SIGNALS}",
     # Small chunks: a table of a few hundred rows is read in several windows.
     "incremental.snapshot.chunk.size": "64",
     # A producer that learns of new partitions at once, not after five minutes.
     "producer.override.metadata.max.age.ms": "500",
+    "notification.enabled.channels": "sink",
     "max.batch.size": "256",
     "poll.interval.ms": "50",
 }
@@ -36,13 +38,14 @@ class Wire:
 
     def __init__(self, shop: Shop, prefix: str, form: Form, partitions: int) -> None:
         self.shop, self.prefix, self.form, self.partitions = shop, prefix, form, partitions
-        self.paused = False
+        self.paused = self.repartitioned = False
         self._signals = 0
         self._execute(
             f"create table {SIGNALS}"
             " (id varchar(64) primary key, type varchar(32) not null, data varchar(2048))"
         )
-        shop.connect(form, partitions=partitions, prefix=prefix, overrides=OVERRIDES)
+        self._overrides = {**OVERRIDES, "notification.sink.topic.name": f"{prefix}.{NOTICES}"}
+        shop.connect(form, partitions=partitions, prefix=prefix, overrides=self._overrides)
         self.wait_until_snapshot_is_kept()
 
     # ---- THE CONNECTOR ---- #
@@ -80,20 +83,38 @@ class Wire:
             partitions=self.partitions,
         )
         self.shop.streams.append(Stream(name=name, prefix=self.prefix, form=self.form))
-        connect.create(stack, name, {**config, **OVERRIDES})
+        connect.create(stack, name, {**config, **self._overrides})
         # What is done from here on is either in the snapshot or in the slot.
         self._wait(lambda: self._slot_is_active(name) is not None, f"{name} to make its slot")
         during()
         self._wait(lambda: self._slot_is_active(name), f"{name} to follow the log")
 
-    def signal_incremental(self, tables: Sequence[str]) -> None:
-        """Asks for an incremental snapshot; it runs beside whatever comes next."""
+    def signal(self, kind: str, tables: Sequence[str]) -> None:
+        """Asks for a snapshot of tables: `incremental`, beside the stream, or `blocking`, instead of it."""
         self._signals += 1
-        asked = {"type": "incremental", "data-collections": [f"public.{t}" for t in tables]}
+        asked = {"type": kind, "data-collections": [f"public.{table}" for table in tables]}
         self._execute(
             f"insert into {SIGNALS} values (%s, 'execute-snapshot', %s)",
             f"trial-{self._signals}",
             json.dumps(asked),
+        )
+
+    def block(self, tables: Sequence[str], during: Callable[[], None]) -> None:
+        """A blocking snapshot to its end: the stream stands still, and goes on from where it was."""
+        before = self._snapshots_ended()
+        self.signal("blocking", tables)
+        during()
+        self._wait(lambda: self._snapshots_ended() > before, "the blocking snapshot to end")
+
+    def _snapshots_ended(self) -> int:
+        """How many full snapshots the connector says that it has ended."""
+        topic = f"{self.prefix}.{NOTICES}"
+        said = [
+            json.loads(message.value() or b"{}") for message in topics.read(self.shop.stack, topic)
+        ]
+        return sum(
+            (one.get("aggregate_type"), one.get("type")) == ("Initial Snapshot", "COMPLETED")
+            for one in (each.get("payload", each) for each in said)
         )
 
     def wait_until_streamed(self, seconds: float = 120.0) -> None:
@@ -124,7 +145,7 @@ class Wire:
 
     def repartition(self, table: str, more: int) -> int:
         """Adds partitions to a table's topic; how many it has now."""
-        topic = self.shop.topic(table)
+        topic, self.repartitioned = self.shop.topic(table), True
         count = len(self._partitions(topic)) + more
         admin = AdminClient({"bootstrap.servers": self.shop.bootstrap})
         for done in admin.create_partitions([NewPartitions(topic, count)]).values():
@@ -175,6 +196,11 @@ class Wire:
         table, how = rng.choice(TABLES), rng.choice(("full", "default"))
         self._execute(f"alter table {table} replica identity {how}")
         return f"{table} {how}"
+
+    def touch_every_row(self) -> None:
+        """An event in each partition that holds a row."""
+        for table in TABLES:
+            self._execute(f"update {table} set version = version + 1")
 
     # ---- OTHERS ---- #
 

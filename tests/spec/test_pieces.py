@@ -1,0 +1,63 @@
+"""What silver and history hold does not depend on how the events were cut into runs."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from pipelines.bronze import Bronze
+from pipelines.silver import apply
+from pipelines.storage import Lake
+from tests.spec.test_partitions import batch
+from tests.spec.test_snapshots import TABLE, Record, catalog_of, event, held, past
+
+PLACEHOLDER = "__debezium_unavailable_value"
+
+
+def lake_after(folder: Path, *runs: list[Record]) -> Lake:
+    """Each run captured and applied."""
+    lake, catalog, offsets = Lake(str(folder)), catalog_of(), dict[int, int]()
+    for records in runs:
+        Bronze(lake, catalog).land(batch(records, offsets))
+        apply(lake, catalog, TABLE, now=datetime(2026, 1, 1, tzinfo=UTC))
+    return lake
+
+
+def truncate(at: int) -> Record:
+    partition, written, _, value = event("t", 0, None, at=at)
+    return partition, written, None, {**value, "after": None}
+
+
+@pytest.mark.xfail(
+    strict=True,
+    reason="a truncate is one more deleted version of each key of its own chunk, but not of a key"
+    " that an earlier chunk deleted (history._with_truncates)",
+)
+def test_a_truncate_is_no_news_to_a_row_deleted_before(tmp_path: Path):
+    events = [event("c", 1, "a", at=10), event("d", 1, None, at=20), truncate(30)]
+    at_once = lake_after(tmp_path / "at once", events)
+    one_by_one = lake_after(tmp_path / "one by one", *[[each] for each in events])
+    assert past(at_once) == past(one_by_one)
+
+
+@pytest.mark.parametrize(
+    "runs",
+    [
+        "in order",
+        pytest.param(
+            "newest first",
+            marks=pytest.mark.xfail(
+                strict=True,
+                reason="a row that waits for a value is not looked at again when the value comes late;"
+                " after partitions were added, no broker keeps a key's events in order",
+            ),
+        ),
+    ],
+)
+def test_a_value_read_after_its_placeholder_is_found(tmp_path: Path, runs: str):
+    first = event("c", 1, "long", at=10, partition=0)
+    second = event("u", 1, PLACEHOLDER, at=20, partition=1)
+    order = ([first], [second]) if runs == "in order" else ([second], [first])
+    assert held(lake_after(tmp_path, *order)) == {1: "long"}
