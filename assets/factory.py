@@ -21,6 +21,7 @@ from assets.keys import key_of, table_of
 from lineage.graph import TableLineage
 from pipelines.contract import Catalog, Contract
 from pipelines.contract.rules import rules_of
+from pipelines.cut import Cut, plan_cut
 from pipelines.gold import Built, build, inputs_of
 from pipelines.ingest import capture_kafka, open_lake
 from pipelines.plan import parents_of
@@ -97,6 +98,19 @@ def _bronze_spec(bronze: str, contract: Contract) -> dg.AssetSpec:
     )
 
 
+#: The cuts of the last runs of this process: all tables of a run are applied to one.
+_CUTS: dict[str, Cut] = {}
+
+
+def _cut(lake: Lake, catalog: Catalog, run_id: str) -> Cut:
+    """The cut of a run, planned by the first silver table of it; other processes plan their own."""
+    if run_id not in _CUTS:
+        while len(_CUTS) >= 8:
+            _CUTS.pop(next(iter(_CUTS)))
+        _CUTS[run_id] = plan_cut(lake, catalog)
+    return _CUTS[run_id]
+
+
 def silver_asset(
     catalog: Catalog, contract: Contract, lineage: TableLineage
 ) -> dg.AssetsDefinition:
@@ -106,7 +120,8 @@ def silver_asset(
     @_asset(contract, deps, lineage)
     def made(context: dg.AssetExecutionContext) -> dg.MaterializeResult:
         lake, now = open_lake(load_settings()), datetime.now(UTC)
-        report = apply(lake, catalog, contract.table, now=now)
+        limit = _cut(lake, catalog, context.run.run_id).of(contract.table)
+        report = apply(lake, catalog, contract.table, now=now, limit=limit)
         waiting = count(lake, contract.sibling("quarantine")) or 0
         context.log.info(
             "%d events: %d kept, %d deleted, %d quarantined",

@@ -34,6 +34,7 @@ from pipelines.feed import Chunk
 from pipelines.history import extend_history
 from pipelines.quality import judge_rows
 from pipelines.state import (
+    CUT,
     FOUND,
     State,
     no_place,
@@ -151,10 +152,19 @@ class Work:
             self.lake, self.contract, state, rows, waiting, events.unchanged, truncates
         )
         decision = self._decide(rows, waiting, truncates, state)
-        reached = state.silver.snapshot.app_versions.get(self.app_id)
-        app = {self.app_id: chunk.version} if chunk.version != reached else {}
+        stored = state.silver.snapshot.app_versions
+        app = {
+            name: version
+            for name, version in self._progress(chunk).items()
+            if stored.get(name) != version
+        }
         self._write(state, decision, rows, truncates, app=app)
         return replace(decision.report, unkeyed=unkeyed)
+
+    def _progress(self, chunk: Chunk) -> dict[str, int]:
+        """What silver's commit says it has reached: a version of bronze, and a cut in those after it."""
+        reached = {} if chunk.version is None else {self.app_id: chunk.version}
+        return reached | dict(zip(CUT, chunk.cut or (), strict=False))
 
     def close_snapshots(
         self, bronze: DeltaTable, total: Applied, *, upto: int | None = None

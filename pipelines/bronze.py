@@ -7,7 +7,7 @@ offset of each partition as app transactions, in one commit. The table says wher
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
@@ -30,7 +30,7 @@ from pipelines.landing import (
     whole_records,
 )
 from pipelines.storage import Lake
-from pipelines.topics import kind_of, table_of
+from pipelines.topics import kind_of, prefix_of, prefixes, table_of
 
 SCHEMAS = "system.main.schemas"
 DEAD_LETTERS = "system.main.dead_letters"
@@ -100,8 +100,11 @@ class Bronze:
         parts += [self._land_topic(topic, batch.frame.clear(), batch) for topic in sorted(empty)]
         return sum(parts, Landed())
 
-    def finish(self) -> None:
-        """Says of each topic read to its end which full snapshot it holds whole (see `absent`).
+    def finish(self, topics: Collection[str], began: datetime) -> None:
+        """Keeps what is known once these topics were read to where they ended at a time or later.
+
+        Of each topic: which full snapshot it holds whole (see `absent`). Of each connector whose
+        topics were all read: until when its transactions are whole (see `cut`).
 
         An epoch's snapshot is whole once a partition shows its end, for all were read beyond that.
         """
@@ -114,6 +117,14 @@ class Bronze:
                 continue
             app = {marker(topic): epoch}
             if (handle.transaction_version(marker(topic)) or 0) < epoch:
+                self.lake.write(handle, pl.DataFrame(schema=BRONZE), mode="append", app=app)
+
+        for prefix in prefixes(self.catalog):
+            own = {topic for topic in self.catalog.topics() if prefix_of(topic) == prefix}
+            side = f"{prefix}.transaction"
+            handle = self.lake.open(self._target(side) or DEAD_LETTERS)
+            if handle is not None and own <= set(topics) and side in self._states:
+                app = {"read": int(began.timestamp() * 1000)}
                 self.lake.write(handle, pl.DataFrame(schema=BRONZE), mode="append", app=app)
 
     def land_again(self, batch: RecordBatch, letter_ids: pl.Series) -> pl.DataFrame:
@@ -135,7 +146,7 @@ class Bronze:
 
     def _land_topic(self, topic: str, records: pl.DataFrame, batch: RecordBatch) -> Landed:
         described = describe_records(records, kind_of(topic, self.catalog)).with_columns(
-            event_ids(batch.origin, topic).alias("event_id")
+            event_ids(batch.origin, topic, records["kafka_partition"]).alias("event_id")
         )
         target = self._target(topic)
         if target is None:
@@ -297,21 +308,24 @@ def keep_unkeyed(lake: Lake, rows: pl.DataFrame, now: datetime) -> int:
 def _load_states(lake: Lake, handle: DeltaTable) -> dict[int, PartitionState]:
     """Where each partition stands, from its last rows; by the statistics few files are read."""
     rows = lake.scan_handle(handle)
-    ends = (
-        rows.group_by("kafka_partition")
-        .agg(pl.col("kafka_offset").max())
+    epochs = (
+        rows.group_by("kafka_partition", "source_epoch")
+        .agg(pl.col("kafka_offset").max(), pl.col("kafka_timestamp").min())
         .collect(engine="streaming")
+        .sort("kafka_offset")
     )
-    tails = {
-        partition: rows.filter(
-            pl.col("kafka_partition") == partition, pl.col("kafka_offset") > end - _TAIL_OFFSETS
-        )
-        for partition, end in ends.iter_rows()
-    }
-    return {partition: _load_state(tail.collect()) for partition, tail in tails.items()}
+    newest = epochs.unique("kafka_partition", keep="last").select(
+        "kafka_partition", "kafka_offset", pl.col("kafka_timestamp").dt.epoch("ms")
+    )
+    states = dict[int, PartitionState]()
+    for partition, end, written in newest.iter_rows():
+        near = pl.col("kafka_offset") > end - _TAIL_OFFSETS
+        tail = rows.filter(pl.col("kafka_partition") == partition, near).collect()
+        states[partition] = _load_state(tail, written or 0)
+    return states
 
 
-def _load_state(tail: pl.DataFrame) -> PartitionState:
+def _load_state(tail: pl.DataFrame, written_ms: int) -> PartitionState:
     last = tail.sort("kafka_offset").row(-1, named=True)
     said = describe(tail["raw_payload"], pl.repeat(None, len(tail), dtype=pl.String, eager=True))
     marks = said.select("commit_time_us", "log_name", "event_position", "snapshot")
@@ -321,7 +335,7 @@ def _load_state(tail: pl.DataFrame) -> PartitionState:
     )
     return PartitionState(
         epoch=last["source_epoch"],
-        written_ms=int(current["kafka_timestamp"].dt.epoch("ms").min() or 0),  # pyright: ignore[reportArgumentType] - a number
+        written_ms=written_ms,
         commit=current["source_commit"][-1],
         event=current["source_event"][-1],
         snapshot_ms=last["source_epoch"] or None,

@@ -75,7 +75,13 @@ class QualityError(MedallionError):
 class DriftError(MedallionError):
     """A source changed in a way that its table's contract refuses; the table stays as it was."""
 
-    exit_code = 21
+    exit_code = 23
+
+
+class LagError(MedallionError):
+    """A table would show a source transaction in part, since one of its inputs lags; it stays as it was."""
+
+    exit_code = 24
 
 
 class RegistryError(MedallionError):

@@ -18,19 +18,23 @@ CHUNK_EVENTS = 250_000
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Chunk:
-    """The rows of some versions of bronze, and the version reached with them."""
+    """The rows of some versions of bronze, and the version reached with them (None: none as a whole)."""
 
     rows: pl.DataFrame
-    version: int
+    version: int | None
+    #: Rows of these versions at this position and after it were left out.
+    cut: tuple[int, int, int] | None = None
 
 
-def chunks(handle: DeltaTable, after: int | None, *, events: int = CHUNK_EVENTS) -> Iterator[Chunk]:
-    """The rows added after a version (None: all), oldest first, in chunks of whole versions.
+def chunks(
+    handle: DeltaTable, after: int | None, *, events: int = CHUNK_EVENTS, upto: int | None = None
+) -> Iterator[Chunk]:
+    """The rows added after a version (None: all) up to another, oldest first, in chunks of whole versions.
 
     The Delta change feed gives them (Delta protocol, "Change Data Files": commits that only add
     files need none), so that a compaction of bronze brings nothing twice.
     """
-    last = handle.version()
+    last = handle.version() if upto is None else min(upto, handle.version())
     first = 0 if after is None else after + 1
     sizes = {
         entry["version"]: _rows_added(entry)

@@ -21,6 +21,7 @@ from deltalake import DeltaTable
 from lineage.columns import tables_of
 from lineage.errors import LineageError
 from pipelines.contract import Catalog, Contract, did_you_mean
+from pipelines.cut import refuse_half_transactions
 from pipelines.errors import ContractError, LakeError, LossError, QualityError, QueryError
 from pipelines.storage import Lake, schema_of
 from pipelines.version import CODE_VERSION
@@ -85,6 +86,7 @@ def build(lake: Lake, catalog: Catalog, table: str, *, batch_id: str, now: datet
         LossError: when a value does not fit the contract's type exactly.
         QualityError: when the key is not one: null, or the same twice.
         QueryError: when the engine refuses the SQL.
+        LagError: when its inputs would show a transaction of their source in part.
         ConflictError: when another builder came first; the table is as that one left it.
     """
     began = time.monotonic()
@@ -102,6 +104,7 @@ def build(lake: Lake, catalog: Catalog, table: str, *, batch_id: str, now: datet
             input_versions=versions,
             seconds=time.monotonic() - began,
         )
+    refuse_half_transactions(lake, catalog, table, inputs_of(contract))
     added = _added(contract)
     rows = _exactly(contract, _run(lake, contract, handles), added)
     rows, numbers = _with_surrogate_key(lake, contract, rows)

@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from types import FrameType
 from typing import Literal
@@ -85,7 +86,9 @@ def capture_kafka(
         limits=limits,
         accept_loss=accept_loss,
     )
-    return _capture(source, bronze, progress, to_the_end=mode == "bounded")
+    return _capture(
+        source, bronze, progress, (topics or list(catalog.topics())) if mode == "bounded" else None
+    )
 
 
 def capture_file(
@@ -106,7 +109,7 @@ def capture_file(
         RecordedSource(path, limits=limits, wire=wire),
         Bronze(lake, catalog, ordered=False),
         progress,
-        to_the_end=True,
+        list(catalog.topics()),
     )
 
 
@@ -116,9 +119,12 @@ def open_lake(settings: Settings) -> Lake:
 
 
 def _capture(
-    source: Source, bronze: Bronze, progress: Callable[[Landed], None], *, to_the_end: bool
+    source: Source,
+    bronze: Bronze,
+    progress: Callable[[Landed], None],
+    topics: Sequence[str] | None,
 ) -> Captured:
-    began, total, batches = time.monotonic(), Landed(), 0
+    began, at, total, batches = time.monotonic(), datetime.now(UTC), Landed(), 0
     reached = dict[Partition, int]()
     with source, _stopped_by_signals(source) as stopped:
         for batch in source:
@@ -127,8 +133,8 @@ def _capture(
             reached |= batch.next_offsets
             total, batches = total + landed, batches + 1
             progress(landed)
-    if to_the_end and not stopped.is_set():
-        bronze.finish()
+    if topics is not None and not stopped.is_set():
+        bronze.finish(topics, at)
     # A connector makes its own topics when it first has something to say in them.
     notices = tuple(
         n

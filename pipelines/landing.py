@@ -143,15 +143,10 @@ def letter_rows(bad: pl.DataFrame) -> pl.DataFrame:
     ).select(pl.col(name).cast(dtype) for name, dtype in LETTERS.items())
 
 
-def event_ids(origin: Origin, topic: str) -> pl.Expr:
+def event_ids(origin: Origin, topic: str, partitions: pl.Series) -> pl.Expr:
     """A UUID (version 8, RFC 9562) of each record, from where it stands: the same whenever it is read."""
-    stem = pl.col("kafka_partition").map_batches(
-        lambda partitions: partitions.replace_strict(
-            {p: _stem(origin, topic, p) for p in partitions.unique()}, return_dtype=pl.String
-        ),
-        return_dtype=pl.String,
-        is_elementwise=True,
-    )
+    stems = {each: _stem(origin, topic, each) for each in partitions.unique()}
+    stem = pl.col("kafka_partition").replace_strict(stems, default=None, return_dtype=pl.String)
     digits = pl.col("kafka_offset").cast(pl.String).str.zfill(15)
     return fill("{}{}-{}", stem, digits.str.slice(0, 3), digits.str.slice(3))
 

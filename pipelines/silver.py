@@ -7,9 +7,13 @@ from collections.abc import Callable, Iterable
 from dataclasses import replace
 from datetime import datetime
 
+import polars as pl
+
 from pipelines.applying import Applied, Work
 from pipelines.bronze import schema_blocks
+from pipelines.change.position import ORDER, is_before
 from pipelines.contract import Catalog
+from pipelines.cut import Limit
 from pipelines.evolution import decide, drifts_in, follow_contract, learn
 from pipelines.feed import CHUNK_EVENTS, Chunk, chunks, no_rows
 from pipelines.state import State, open_state
@@ -25,11 +29,13 @@ def apply(
     *,
     now: datetime,
     chunk_events: int = CHUNK_EVENTS,
+    limit: Limit | None = None,
     progress: Callable[[int], None] = lambda _: None,
 ) -> Applied:
     """Brings a silver table to the newest version of its bronze table; does nothing twice.
 
-    `progress` hears how many events each chunk held.
+    `limit` holds back what lies beyond a cut (`cut.plan_cut`): those events are looked at again
+    next time. `progress` hears how many events each chunk held.
 
     Raises:
         ConflictError: when another process applied meanwhile; running again is right.
@@ -48,8 +54,10 @@ def apply(
     app_id = f"bronze/{bronze.metadata().id}"
     reached = state.silver.snapshot.app_versions.get(app_id)
     work = Work(lake=lake, catalog=catalog, contract=contract, now=now, app_id=app_id)
-    for chunk in _with_rejudging(chunks(bronze, reached, events=chunk_events), state, reached):
-        work, told = _following(work, chunk, newest=chunk.version == bronze.version())
+    upto = bronze.version() if limit is None else min(limit.version, bronze.version())
+    pieces = _within(chunks(bronze, reached, events=chunk_events, upto=upto), limit, reached)
+    for chunk in _with_rejudging(pieces, state, reached):
+        work, told = _following(work, chunk, newest=chunk.version == upto)
         total = total.after(replace(work.apply_chunk(chunk), notices=told))
         progress(len(chunk.rows))
     total = work.close_snapshots(bronze, total)
@@ -57,6 +65,20 @@ def apply(
     return replace(
         total, version=version, bronze_version=bronze.version(), seconds=time.monotonic() - began
     )
+
+
+def _within(pieces: Iterable[Chunk], limit: Limit | None, reached: int | None) -> Iterable[Chunk]:
+    """The chunks without what lies beyond the cut; from there on no version is reached as a whole."""
+    whole, held = reached, False
+    for piece in pieces:
+        if limit is None or limit.position is None:
+            yield piece
+            continue
+        placed = piece.rows.with_columns(pl.col("kafka_offset").alias(ORDER[3]))
+        rows = placed.filter(is_before((*limit.position, -1))).drop(ORDER[3])
+        held = held or len(rows) < len(piece.rows)
+        whole = whole if held else piece.version
+        yield Chunk(rows=rows, version=whole, cut=limit.position if held else None)
 
 
 def _following(work: Work, chunk: Chunk, *, newest: bool) -> tuple[Work, tuple[str, ...]]:

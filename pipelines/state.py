@@ -36,6 +36,9 @@ AUDIT: Mapping[str, pl.DataType] = {
     "processing_version": pl.String(),
 }
 
+#: App transactions of silver: the position up to which it was applied beyond whole versions of bronze.
+CUT = ("cut/epoch", "cut/commit", "cut/event")
+
 #: Where a stored row lies: its data file, and its place in it.
 FOUND = ("_file", "_row")
 

@@ -66,9 +66,14 @@ def table_of(topic: str, catalog: Catalog) -> str | None:
     return "bronze.side." + (f"t_{words}" if words[:1].isdigit() else words)
 
 
+def prefix_of(topic: str) -> str:
+    """The connector's topic prefix, as a table's topic (`prefix.schema.table`) tells it."""
+    return topic.rsplit(".", 2)[0]
+
+
 def prefixes(catalog: Catalog) -> set[str]:
-    """The connectors' topic prefixes, as far as the declared topics (`prefix.schema.table`) tell."""
-    return {topic.rsplit(".", 2)[0] for topic in catalog.topics()}
+    """The connectors' topic prefixes, as far as the declared topics tell."""
+    return {prefix_of(topic) for topic in catalog.topics()}
 
 
 def side_topics(catalog: Catalog) -> list[str]:

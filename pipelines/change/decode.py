@@ -31,7 +31,7 @@ _VERBS = {
 #: The bronze columns that an event is made from.
 BRONZE_COLUMNS = (
     "event_id", "event_timestamp", "operation_type", "payload_form", "raw_payload", "key", "schema_fingerprint",
-    "topic", "kafka_partition", "kafka_offset", "kafka_timestamp", "headers", *ORDER[:3],
+    "topic", "kafka_partition", "kafka_offset", "kafka_timestamp", "headers", "transaction_id", *ORDER[:3],
 )  # fmt: skip
 
 #: What stands beside the contract's columns in an event.

@@ -134,12 +134,13 @@ def _with_epochs(part: pl.DataFrame, state: PartitionState) -> tuple[pl.DataFram
 def _snapshot_starts(part: pl.DataFrame, state: PartitionState) -> list[tuple[int, int]]:
     """Where full snapshots begin: offset, and their source time in milliseconds.
 
-    A snapshot begins with a row so marked, or where its rows follow others. Its rows' times are no
+    A snapshot begins with a row so marked, or where its rows follow others, or one's last row. Its rows' times are no
     sign: some connectors give every row of one snapshot its own.
     """
     if not part.select(_is_full().any()).item():
         return []
-    before = _is_full().shift(1, fill_value=state.in_snapshot)
+    going_on = state.in_snapshot and not state.done
+    before = (_is_full() & ~_is_last()).shift(1, fill_value=going_on)
     begins = _is_full() & (~before | pl.col("snapshot").str.starts_with("first"))
     times = (pl.col("source_time_us") // 1000).alias("ms")
     began, starts = state.snapshot_ms, list[tuple[int, int]]()
@@ -264,7 +265,7 @@ def _state_after(
         epoch=last["source_epoch"],
         written_ms=state.written_ms
         if last["source_epoch"] == state.epoch
-        else last["kafka_timestamp"] or 0,
+        else int(current["kafka_timestamp"].min() or 0),  # pyright: ignore[reportArgumentType] - a number
         commit=commit,
         event=event,
         snapshot_ms=snapshot_ms,
@@ -307,8 +308,11 @@ def _share_epochs(frame: pl.DataFrame, states: Mapping[int, PartitionState]) -> 
         sorted((state.epoch, state.written_ms) for state in states.values() if state.epoch)
     )
     starts |= {epoch: written for epoch, written in seen.iter_rows() if epoch not in starts}
+    own = pl.col("source_time_us") // 1000
     for epoch, written in sorted(starts.items()):
-        later = (pl.col("kafka_timestamp") > written) & (pl.col("source_epoch") < epoch)
+        # A row of the very snapshot, or what was written after it had begun.
+        belongs = (pl.col("kafka_timestamp") > written) | (_is_full() & (own == epoch))
+        later = belongs.fill_null(value=False) & (pl.col("source_epoch") < epoch)
         frame = frame.with_columns(
             pl.when(later).then(epoch).otherwise("source_epoch").alias("source_epoch")
         )

@@ -65,6 +65,11 @@ def say_captured(done: Sequence[Captured], *, as_json: bool) -> None:
         err.print(f"note: {notice}")
 
 
+def note(text: str) -> None:
+    """Something to know, beside the result."""
+    err.print(f"note: {text}", highlight=False)
+
+
 def finish(
     done: Sequence[Applied | Built], failed: Mapping[str, MedallionError], *, as_json: bool
 ) -> None:
@@ -72,7 +77,7 @@ def finish(
     print_records([asdict(each) for each in done], as_json=as_json)
     for each in done:
         for notice in getattr(each, "notices", ()):
-            err.print(f"note: {each.table}: {notice}", highlight=False)
+            note(f"{each.table}: {notice}")
     for table, error in failed.items():
         err.print(f"[red]{table} failed:[/red] {error}", highlight=False)
     if failed:

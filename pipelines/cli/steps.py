@@ -23,9 +23,10 @@ from pipelines.cli.options import (
     StorageOption,
     TablesArgument,
 )
-from pipelines.cli.show import counter, finish, say_captured
+from pipelines.cli.show import counter, finish, note, say_captured
 from pipelines.contract import Catalog, load_catalog
 from pipelines.contract.rules import rules_of
+from pipelines.cut import plan_cut
 from pipelines.errors import MedallionError
 from pipelines.gold import Built, build, inputs_of, order_of
 from pipelines.ingest import capture_file, capture_kafka, open_lake
@@ -229,12 +230,17 @@ def _apply_all(
     lake: Lake, catalog: Catalog, tables: Sequence[str] | None
 ) -> tuple[list[Applied], dict[str, MedallionError]]:
     done, failed, now = list[Applied](), dict[str, MedallionError](), datetime.now(UTC)
+    cut = plan_cut(lake, catalog)
+    for notice in cut.notices:
+        note(notice)
     with counter("events applied") as advance:
         for table in chosen(catalog, "silver", tables):
             if any(parent in failed for parent in parents_of(catalog[table])):
                 continue
             try:
-                done.append(apply(lake, catalog, table, now=now, progress=advance))
+                done.append(
+                    apply(lake, catalog, table, now=now, limit=cut.of(table), progress=advance)
+                )
                 _keep_quality(lake, catalog, table, now)
             except MedallionError as error:
                 failed[table] = error

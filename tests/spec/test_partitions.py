@@ -55,19 +55,12 @@ def silver_after(folder: Path, *batches: list[Record], anew: bool) -> dict[int, 
     for records in batches:
         bronze = Bronze(lake, catalog) if anew else bronze
         bronze.land(batch(records, offsets))
-    bronze.finish()
+    bronze.finish([TOPIC], datetime(2026, 1, 1, tzinfo=UTC))
     apply(lake, catalog, TABLE, now=datetime(2026, 1, 1, tzinfo=UTC))
     return held(lake)
 
 
-LATE_START = pytest.mark.xfail(
-    strict=True,
-    reason="an epoch that begins within a batch is said to begin with the batch's last record, so"
-    " what another partition got before that keeps the epoch before (position._state_after)",
-)
-
-
-@pytest.mark.parametrize("anew", [pytest.param(False, marks=LATE_START), True])
+@pytest.mark.parametrize("anew", [False, True])
 def test_a_key_that_moved_to_an_added_partition_keeps_its_news(tmp_path: Path, anew: bool):
     """Partitions were added after the snapshot: the next change of row 1 is in another one."""
     moved = event("u", 1, "moved", at=2_000, partition=1)
@@ -75,7 +68,7 @@ def test_a_key_that_moved_to_an_added_partition_keeps_its_news(tmp_path: Path, a
     assert silver_after(tmp_path, *batches, anew=anew) == {1: "moved", 2: "b", 3: "s"}
 
 
-@pytest.mark.parametrize("anew", [pytest.param(False, marks=LATE_START), True])
+@pytest.mark.parametrize("anew", [False, True])
 def test_a_truncate_in_a_partition_without_snapshot_rows_is_obeyed(tmp_path: Path, anew: bool):
     """A truncate has no key, so it may come in any partition."""
     partition, written, _, value = event("t", 0, None, at=2_000, partition=1)
@@ -84,11 +77,6 @@ def test_a_truncate_in_a_partition_without_snapshot_rows_is_obeyed(tmp_path: Pat
     assert silver_after(tmp_path, *batches, anew=anew) == {2: "b"}
 
 
-@pytest.mark.xfail(
-    strict=True,
-    reason="a process that starts looks for the beginning of a partition's epoch in its last 10,000"
-    " offsets only, and finds a later one (bronze._load_state)",
-)
 def test_a_long_partition_does_not_make_another_ones_events_old(tmp_path: Path):
     many = [event("u", 2, "b", at=3_000 + number) for number in range(10_050)]
     moved = event("u", 1, "moved", at=2_000, partition=1)
@@ -105,15 +93,7 @@ def whole_snapshot(note: str, began: int, later: int) -> list[Record]:
     ]
 
 
-TIE = pytest.mark.xfail(
-    strict=True,
-    reason="only the partition with the row marked first is sure of a snapshot that follows another"
-    " at once; a row of another partition that Kafka got in that same millisecond stays in the epoch"
-    " before, and is closed as one that the snapshot no longer brought",
-)
-
-
-@pytest.mark.parametrize("later", [pytest.param(0, marks=TIE), 1])
+@pytest.mark.parametrize("later", [0, 1])
 @pytest.mark.parametrize("apart", [False, True])
 def test_a_row_of_a_new_snapshot_is_not_closed_by_it(tmp_path: Path, later: int, apart: bool):
     """A connector made anew before anything was streamed, and a topic of two partitions."""

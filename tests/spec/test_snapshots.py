@@ -101,7 +101,7 @@ def land(lake: Lake, catalog: Catalog, records: list[Record], offsets: dict[int,
             schemas=schemas,
         )
     )
-    bronze.finish()
+    bronze.finish([TOPIC], NOW)
     apply(lake, catalog, TABLE, now=NOW)
 
 

@@ -71,6 +71,14 @@ class Mischief(Clerk):
             while len(getattr(self, what)) < FEWEST_ROWS:
                 self.take(turn)
 
+    def _leave_no_table_empty(self) -> None:
+        """A row in each table that has none."""
+        self.restock()
+        if not self._keys("order_items"):
+            self._order(self.some.id())
+        if not self._keys("payments"):
+            self._pay(self._any_order(), self.some.money(), "EUR")
+
     def _basket(self) -> None:
         """Many tables and many kinds of change in one transaction."""
         for _ in range(self.rng.randint(3, 9)):

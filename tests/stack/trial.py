@@ -54,6 +54,9 @@ RESNAPSHOT_DELETES = False
 #: Whether a snapshot may follow another with nothing streamed between in some partition.
 SNAPSHOTS_AT_ONCE = False
 
+#: Whether a table may be empty when a connector snapshots again: its topic then tells nothing of it.
+EMPTIED_UNSEEN = False
+
 #: Whether `replay --check` is right where partitions were added to a topic.
 REPLAYED_REPARTITIONED = False
 
@@ -349,6 +352,7 @@ class History:
         turns = [rng.choice(HARMLESS) for _ in range(rng.randint(0, 15))]
         if RESNAPSHOT_DELETES:
             turns += [rng.choice(list(TURNS)) for _ in range(4)]
+            turns += [] if EMPTIED_UNSEEN else ["leave_no_table_empty"]
         self.wire.resnapshot(
             lambda: print(f"    away: {self._work(away, turns)}"),
             lambda: print(f"    back: {self._trade(back)}"),
