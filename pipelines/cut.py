@@ -21,7 +21,7 @@ import polars as pl
 from pipelines.change.position import ORDER, is_after
 from pipelines.contract import Catalog, Contract
 from pipelines.delta import live_rows, read_snapshot
-from pipelines.errors import LagError
+from pipelines.errors import LagError, LakeError
 from pipelines.feed import chunks
 from pipelines.state import CUT, State, open_state
 from pipelines.storage import Lake
@@ -57,11 +57,7 @@ class Cut:
 
 
 def plan_cut(lake: Lake, catalog: Catalog) -> Cut:
-    """The cut of every source as bronze is now.
-
-    Raises:
-        LakeError: when bronze cannot be read.
-    """
+    """The cut of every source as bronze is now."""
     by_prefix: dict[str, list[Contract]] = {}
     for contract in catalog.layer("silver"):
         if contract.source is not None:
@@ -70,6 +66,7 @@ def plan_cut(lake: Lake, catalog: Catalog) -> Cut:
     for prefix, contracts in by_prefix.items():
         side = table_of(f"{prefix}.transaction", catalog)
         ends = _ends(lake, side) if side else None
+        contracts = [contract for contract in contracts if _is_sound(lake, contract)]
         versions = {
             contract.table: version
             for contract in contracts
@@ -83,6 +80,16 @@ def plan_cut(lake: Lake, catalog: Catalog) -> Cut:
             table: Limit(version=version, position=position) for table, version in versions.items()
         }
     return Cut(limits=limits, notices=tuple(notices))
+
+
+def _is_sound(lake: Lake, contract: Contract) -> bool:
+    """Whether a table can be read; one that cannot holds up no other, and its own apply says why."""
+    try:
+        reached(lake, contract)
+        lake.version(contract.bronze)
+    except LakeError:
+        return False
+    return True
 
 
 # ---- TRANSACTIONS ---- #
