@@ -148,7 +148,7 @@ class Work:
         unkeyed = keep_unkeyed(self.lake, events.unkeyed, self.now)
         rows, truncates = split_truncates(events.frame)
         waiting = state.waiting(self.contract)
-        rows = fill_from_lake(
+        rows, waiting = fill_from_lake(
             self.lake, self.contract, state, rows, waiting, events.unchanged, truncates
         )
         decision = self._decide(rows, waiting, truncates, state)

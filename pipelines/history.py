@@ -73,17 +73,18 @@ def extend_history(
     stored = locate(snapshot, touched, key, [name for name in schema if name not in key])
     ends = pl.concat([truncates.select(*ORDER, "source_timestamp"), truncated])
     merged = _with_truncates(pl.concat([stored, new], how="diagonal"), ends, key)
-    timeline = _intervals(_distinct(merged, contract), key)
+    needed, needless = _without_needless(_distinct(merged, contract), key)
+    timeline = _intervals(needed, key)
     changed = timeline.filter(
         pl.col("_file").is_null()
         | pl.any_horizontal(~pl.col(f"_old:{name}").eq_missing(pl.col(name)) for name in _MENDED)
     )
-    if not len(changed):
+    if not len(changed) and not len(needless):
         return
-    moved = changed.filter(pl.col("_file").is_not_null())
+    moved = pl.concat([changed.filter(pl.col("_file").is_not_null()).select(FOUND), needless])
     commit_changes(
         snapshot,
-        removed=moved.select(FOUND) if len(moved) else no_place(),
+        removed=moved if len(moved) else no_place(),
         added=shaped(changed, schema),
         app_transactions={},
         metadata={"contract_version": contract.version},
@@ -138,6 +139,16 @@ def _with_truncates(
         pl.lit("deleted").alias("verdict"),
     )
     return pl.concat([versions, ends], how="diagonal")
+
+
+def _without_needless(versions: pl.DataFrame, key: list[str]) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """Without the deletes by truncates of rows that were deleted before, and where those are stored."""
+    ordered = versions.sort(*key, *ORDER)
+    truncated = pl.col("is_deleted") & pl.col("source_bronze_id").is_null()
+    before = pl.col("is_deleted").shift(1).over(key).fill_null(value=True)
+    needless = ordered.select((truncated & before).alias("n")).to_series()
+    stored = ordered.filter(needless & ordered["_file"].is_not_null())
+    return ordered.filter(~needless), stored.select(FOUND)
 
 
 def _distinct(versions: pl.DataFrame, contract: Contract) -> pl.DataFrame:

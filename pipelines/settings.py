@@ -12,6 +12,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from urllib.parse import quote
 
 from pipelines.errors import SettingsError
 
@@ -183,7 +184,21 @@ def _without_user(url: str | None) -> str | None:
 
 
 def _without_home(lake: str) -> str:
-    return lake if "://" in lake else str(Path(lake).expanduser())
+    """A local lake's folder in full.
+
+    Raises:
+        SettingsError: when its path has a character that a URL writes otherwise: Polars 2.1 looks
+            for Delta's files under the path as the URL has it, and finds none.
+    """
+    if "://" in lake:
+        return lake
+    folder = str(Path(lake).expanduser())
+    if quote(folder) != folder:
+        raise SettingsError(
+            f"the lake's folder '{folder}' has a space or another character that a URL escapes",
+            hint="choose a folder of letters, digits, '-', '_' and '.'",
+        )
+    return folder
 
 
 def child_environment(**names: str) -> dict[str, str]:

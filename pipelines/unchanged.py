@@ -25,45 +25,86 @@ def fill_from_lake(
     waiting: pl.DataFrame,
     unchanged: Sequence[str],
     truncates: pl.DataFrame,
-) -> pl.DataFrame:
-    """The rows with unchanged values filled in, from each other and from what is stored."""
-    if not unchanged:
-        return rows
+) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """The rows with unchanged values filled in, from each other and from what is stored.
+
+    And the waiting rows, of which some waited for a value that one of the rows brings late.
+    """
     key = list(contract.key)
+    lacking, sought = _lacking(waiting, rows, key)
+    names = sorted({*unchanged, *sought})
+    if not names:
+        return rows, waiting
     cuts = pl.concat([truncates.select(ORDER), state.truncates().select(ORDER)]).unique().rows()
-    keys = (
-        rows.filter(pl.any_horizontal(f"_same:{name}" for name in unchanged)).select(key).unique()
+    flagged = rows.with_columns(
+        pl.lit(value=False).alias(f"_same:{name}") for name in sought if name not in unchanged
     )
-    stored = state.silver.find(keys, key, [*unchanged, *ORDER, "quality_issues"]).drop(FOUND)
+    asks = pl.any_horizontal(f"_same:{name}" for name in names)
+    keys = pl.concat([flagged.filter(asks).select(key), lacking.select(key)]).unique()
+    others = waiting.join(lacking, on=FOUND, how="anti").join(keys, on=key, how="semi")
+    known = [*_stored(state, keys, key, names), others.drop(FOUND)]
+    flags = [pl.lit(value=False).alias(f"_same:{name}") for name in names]
+    marked = [
+        flagged.with_columns(pl.lit(value=True).alias("_new")),
+        *(part.with_columns(*flags) for part in known),
+        lacking,
+    ]
+    merged = pl.concat(marked, how="diagonal_relaxed")
+    filled = fill_unchanged(merged, key, names, cuts)
+    moved = filled.filter(pl.col("_new") & pl.col("_moved_from").is_not_null() & _lacks(names))
+    if len(moved):
+        merged = pl.concat(
+            [merged, _ancestors(lake, contract, moved["_moved_from"], names)],
+            how="diagonal_relaxed",
+        )
+        filled = fill_across_moves(merged, key, names, cuts)
+    own = filled.filter(pl.col("_new")).select(*_columns(rows))
+    healed = filled.filter(pl.col("_file").is_not_null()) if len(lacking) else waiting.clear()
+    still = waiting.join(lacking, on=FOUND, how="anti")
+    return _without_unset(own, contract), pl.concat([still, healed.select(waiting.columns)])
+
+
+def _lacking(
+    waiting: pl.DataFrame, rows: pl.DataFrame, key: list[str]
+) -> tuple[pl.DataFrame, list[str]]:
+    """Waiting rows of these keys that lack a value, asking for it again, and the columns in question."""
+    missing = pl.col("_issues").list.filter(pl.element().str.starts_with(f"{UNAVAILABLE}:"))
+    found = waiting.join(rows.select(key).unique(), on=key, how="semi").filter(
+        missing.list.len() > 0
+    )
+    issues = found.select(missing.explode().unique()).to_series()
+    names = sorted(issues.str.strip_prefix(f"{UNAVAILABLE}:"))
+    flags = [
+        pl.col("_issues").list.contains(f"{UNAVAILABLE}:{name}").alias(f"_same:{name}")
+        for name in names
+    ]
+    others = pl.col("_issues").list.filter(~pl.element().str.starts_with(f"{UNAVAILABLE}:"))
+    return found.with_columns(
+        *flags, others.alias("_issues"), pl.lit(value=False).alias("_new")
+    ), names
+
+
+def _stored(
+    state: State, keys: pl.DataFrame, key: list[str], names: Sequence[str]
+) -> list[pl.DataFrame]:
+    """What silver holds of these keys, and that they were deleted, as events."""
+    stored = state.silver.find(keys, key, [*names, *ORDER, "quality_issues"]).drop(FOUND)
     own = pl.col("quality_issues").list.filter(pl.element().str.contains(OWN_ISSUES))
     gone = state.tombstones.find(keys, key, list(ORDER)).drop(FOUND)
     nothing = pl.lit([], pl.List(pl.String())).alias("_issues")
-    known = [
+    return [
         stored.with_columns(pl.lit(UPSERT).alias("_verb"), own.alias("_issues")),
         gone.with_columns(pl.lit(DELETE).alias("_verb"), nothing),
-        waiting.join(keys, on=key, how="semi").drop(FOUND),
     ]
-    flags = [pl.lit(value=False).alias(f"_same:{name}") for name in unchanged]
-    marked = [
-        rows.with_columns(pl.lit(value=True).alias("_new")),
-        *(part.with_columns(*flags) for part in known),
-    ]
-    merged = pl.concat(marked, how="diagonal_relaxed")
-    filled = fill_unchanged(merged, key, unchanged, cuts)
-    moved = filled.filter(pl.col("_new") & pl.col("_moved_from").is_not_null() & _lacks(unchanged))
-    if len(moved):
-        merged = pl.concat(
-            [merged, _ancestors(lake, contract, moved["_moved_from"], unchanged)],
-            how="diagonal_relaxed",
-        )
-        filled = fill_across_moves(merged, key, unchanged, cuts)
-    own = filled.filter(pl.col("_new")).select(*_columns(rows))
+
+
+def _without_unset(rows: pl.DataFrame, contract: Contract) -> pl.DataFrame:
+    """In Cassandra a cell that nothing ever set is null, and needs no row before it."""
     source = contract.source
-    if source is not None and source.connector == "cassandra":
-        # A cell that nothing ever set is null there, and needs no row before it.
-        known = ~pl.element().str.starts_with(f"{UNAVAILABLE}:")
-        own = own.with_columns(pl.col("_issues").list.filter(known))
-    return own
+    if source is None or source.connector != "cassandra":
+        return rows
+    known = ~pl.element().str.starts_with(f"{UNAVAILABLE}:")
+    return rows.with_columns(pl.col("_issues").list.filter(known))
 
 
 def _ancestors(

@@ -36,7 +36,7 @@ def read_documents(rows: pl.DataFrame, contract: Contract) -> pl.DataFrame:
     texts, patches, reasons = _documents(rows, form)
     paths = {name: contract.field_of(name) for name in contract.columns}
     types = {name: column.type for name, column in contract.columns.items()}
-    frame, wrong = parse(texts, _tree(paths, types))
+    frame, wrong = parse(texts, _tree(paths, types), objects="")
     values = [
         _at(paths[name], types[name], texts).alias(name)
         for name in paths

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 
 import polars as pl
@@ -81,12 +82,20 @@ def _enveloped_images(
     rows: pl.DataFrame, raw: Mapping[str, pl.DataType], key: Mapping[str, pl.DataType]
 ) -> pl.DataFrame:
     """`after` for an upsert; of `before` the key alone, for the rest may be unknown (replica identity)."""
-    images, reasons = parse(rows["raw_payload"], _both(raw, key))
+    images, reasons = parse(rows["raw_payload"], _both(raw, key), objects=_objects(raw))
     return _with_image(rows, images, reasons, raw, key)
 
 
 def _both(raw: Mapping[str, pl.DataType], key: Mapping[str, pl.DataType]) -> dict[str, pl.DataType]:
     return {"after": pl.Struct(raw), "before": pl.Struct(key)}
+
+
+def _objects(raw: Mapping[str, pl.DataType]) -> str | None:
+    """A pattern of payloads in which a field that is to be text is an object or a list: hstore as a map."""
+    names = "|".join(
+        re.escape(json.dumps(name)[1:-1]) for name, kind in raw.items() if kind == pl.String
+    )
+    return rf'"(?:{names})"\s*:\s*[\[{{]' if names else None
 
 
 def _cloud_images(
@@ -134,7 +143,9 @@ def _cells(
     Cassandra's deletes name their row in `after` too (Cassandra connector, "Change event values").
     """
     cell = {name: pl.Struct({"value": kind, "set": pl.Boolean()}) for name, kind in raw.items()}
-    images, reasons = parse(rows["raw_payload"], {"after": pl.Struct(cell)})
+    images, reasons = parse(
+        rows["raw_payload"], {"after": pl.Struct(cell)}, objects=r'"value"\s*:\s*[\[{]'
+    )
     upsert = rows["_verb"] == UPSERT
     after = pl.col("after").struct
     values = [
@@ -158,7 +169,7 @@ def _cells(
 def _flat_images(
     rows: pl.DataFrame, raw: Mapping[str, pl.DataType], key: Mapping[str, pl.DataType]
 ) -> pl.DataFrame:
-    images, reasons = parse(rows["raw_payload"], raw)
+    images, reasons = parse(rows["raw_payload"], raw, objects=_objects(raw))
     upsert = rows["_verb"] == UPSERT
     columns = [
         pl.col(name) if name in key else pl.when(upsert).then(pl.col(name)).alias(name)

@@ -35,17 +35,21 @@ WRONG_SHAPE = "wrong_shape"
 BAD_UNICODE = "bad_unicode"
 
 
-def parse(texts: pl.Series, schema: Mapping[str, pl.DataType]) -> tuple[pl.DataFrame, pl.Series]:
+def parse(
+    texts: pl.Series, schema: Mapping[str, pl.DataType], *, objects: str | None = None
+) -> tuple[pl.DataFrame, pl.Series]:
     """The fields of `schema` of each JSON object, and why a text could not be read (null: it could).
 
     Rows come in the order of `texts`; the fields of a text that could not be read, and of a null
     text, are null. Numbers, true and false read into a String field keep their value as text, so
     that no type is assumed before a contract names it; an object read into a String is JSON text.
+    `objects` is a pattern of texts in which an object or a list is read into a String: those among
+    them with an escape go to the careful parser, for Polars writes such an object without it.
     Cost: about 1.8 microseconds a 700-byte text on two cores.
     """
     present = texts.is_not_null()
     given = texts.filter(present)
-    frame, reasons = _parse_present(given.rename(""), schema)
+    frame, reasons = _parse_present(given.rename(""), schema, objects)
     if len(given) == len(texts):
         return frame, reasons
     at = pl.Series(present).cast(pl.UInt32).cum_sum() - 1
@@ -54,9 +58,12 @@ def parse(texts: pl.Series, schema: Mapping[str, pl.DataType]) -> tuple[pl.DataF
 
 
 def _parse_present(
-    texts: pl.Series, schema: Mapping[str, pl.DataType]
+    texts: pl.Series, schema: Mapping[str, pl.DataType], objects: str | None
 ) -> tuple[pl.DataFrame, pl.Series]:
     odd = _needs_care(texts)
+    if objects is not None:
+        escaped = texts.str.contains("\\", literal=True)
+        odd |= escaped & texts.str.contains(objects) if escaped.any() else escaped
     if not odd.any():
         return _parse_fast(texts, schema)
     index = pl.Series(range(len(texts)), dtype=pl.UInt32)

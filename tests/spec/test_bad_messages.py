@@ -289,3 +289,13 @@ def test_texts_are_filled_in_where_a_mask_took_a_whole_chunk_away():
     hollow = frame.filter(pl.Series([False, True, True]))
     assert hollow["text"].chunk_lengths() == [0, 2]
     assert hollow.select(fill("<{}>", pl.col("text"))).to_series().to_list() == ["<b>", None]
+
+
+def test_an_object_read_as_text_keeps_its_escapes():
+    told = '{"after":{"id":1,"tags":{"a":"x\\"y\\\\z\\n"},"plain":"{\\"k\\": \\"v\\"}"}}'
+    raw = {"id": pl.String(), "tags": pl.String(), "plain": pl.String()}
+    frame, reasons = parse(pl.Series([told]), {"after": pl.Struct(raw)}, objects=r'"tags"\s*:\s*\{')
+    after = frame["after"][0]
+    assert reasons.to_list() == [None]
+    assert json.loads(after["tags"]) == {"a": 'x"y\\z\n'}
+    assert json.loads(after["plain"]) == {"k": "v"}
