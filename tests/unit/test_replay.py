@@ -17,7 +17,6 @@ from pipelines.contract.model import RuleSpec
 from pipelines.replay import Replayed, check, make
 from pipelines.silver import apply
 from pipelines.storage import Lake
-from tests.properties.test_asof import ordinary
 from tests.properties.test_laws import CATALOG, CONTRACT, CUTS, HISTORY, NOW, TABLE, batch, play
 from tests.unit.test_cli import CONTRACT as NOTES
 from tests.unit.test_cli import Bench, event
@@ -46,7 +45,7 @@ def landed(root: str, sent: list, cuts: list[int], catalog: Catalog = CATALOG) -
 @settings(max_examples=15)
 @given(HISTORY, CUTS)
 def test_any_cut_of_bronze_makes_the_same_tables(history, cuts):
-    source = play(ordinary(history))
+    source = play(history)
     if not source.sent:
         return
     with tempfile.TemporaryDirectory() as folder:
