@@ -55,12 +55,15 @@ def apply(
     reached = state.silver.snapshot.app_versions.get(app_id)
     work = Work(lake=lake, catalog=catalog, contract=contract, now=now, app_id=app_id)
     upto = bronze.version() if limit is None else min(limit.version, bronze.version())
+    held = False
     pieces = _within(chunks(bronze, reached, events=chunk_events, upto=upto), limit, reached)
     for chunk in _with_rejudging(pieces, state, reached):
         work, told = _following(work, chunk, newest=chunk.version == upto)
         total = total.after(replace(work.apply_chunk(chunk), notices=told))
         progress(len(chunk.rows))
-    total = work.close_snapshots(bronze, total)
+        held = held or chunk.cut is not None
+    if upto == bronze.version() and not held:  # else older events may come that it would not see
+        total = work.close_snapshots(bronze, total)
     version = lake.version(table)
     return replace(
         total, version=version, bronze_version=bronze.version(), seconds=time.monotonic() - began

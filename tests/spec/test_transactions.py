@@ -234,3 +234,27 @@ def test_without_metadata_every_event_is_applied(shop: Shop):
     shop.apply()
     assert {table: shop.lake.version(table) for table in shop.lake.tables()} == again
     assert shop.lake.scan("silver.x.orders").select(pl.len()).collect().item() == 1
+
+
+def test_a_snapshot_closes_no_row_before_all_events_before_it_are_applied(shop: Shop):
+    def row(key: int, mark: str, began: int) -> tuple[str, Any, Any]:
+        topic, _, value = event("orders", key, 0, tx=1, lsn=1)
+        source = {**value["source"], "snapshot": mark, "ts_ms": began, "sequence": None}
+        return topic, {"id": key}, {**value, "op": "r", "source": source, "transaction": None}
+
+    shop.land(row(1, "first", 1000), row(2, "last", 1000))
+    shop.land(event("items", 11, 1, tx=1, lsn=102), end(1, orders=1, items=1))
+    shop.apply()
+    shop.land(event("items", 21, 3, tx=2, lsn=201), read_all=True)
+    late = event("orders", 3, 0, tx=2, lsn=202)
+    shop.land(
+        event("orders", 9, 0, tx=1, lsn=101),
+        late,
+        row(1, "first", 9_000_000_000_000),
+        row(2, "last", 9_000_000_000_000),
+        read_all=True,
+    )
+    shop.apply()
+    shop.land(end(2, orders=1, items=1))
+    shop.apply()
+    assert shop.held("orders") == [1, 2]
