@@ -21,7 +21,7 @@ from deltalake import DeltaTable
 
 from pipelines.absent import deletes, to_close
 from pipelines.bronze import keep_unkeyed, schema_blocks
-from pipelines.change.decode import decode_events
+from pipelines.change.decode import EVENT_COLUMNS, decode_events
 from pipelines.change.images import DELETE, UPSERT
 from pipelines.change.position import ORDER, is_after, is_newer
 from pipelines.change.reduce import (
@@ -184,6 +184,15 @@ class Work:
             report = replace(decision.report, events=0, late=0, position=total.position)
             total = total.after(report)
         return total
+
+    def settle(self, state: State, events: pl.DataFrame, *, app: Mapping[str, int]) -> Applied:
+        """Events that somebody else worked out, decided and written like those of a chunk."""
+        typed = {name: column.type.stored for name, column in self.contract.columns.items()}
+        rows = shaped(events, {**typed, **EVENT_COLUMNS})
+        none = rows.clear()
+        decision = self._decide(rows, state.waiting(self.contract), none, state)
+        self._write(state, decision, rows, none, app=app)
+        return decision.report
 
     # ---- DECIDE ---- #
 

@@ -16,6 +16,7 @@ from pipelines.contract import Catalog
 from pipelines.cut import Limit
 from pipelines.evolution import decide, drifts_in, follow_contract, learn
 from pipelines.feed import CHUNK_EVENTS, Chunk, chunks, no_rows
+from pipelines.keyless import apply_bag
 from pipelines.state import State, open_state
 from pipelines.storage import Lake
 
@@ -55,6 +56,9 @@ def apply(
     reached = state.silver.snapshot.app_versions.get(app_id)
     work = Work(lake=lake, catalog=catalog, contract=contract, now=now, app_id=app_id)
     upto = bronze.version() if limit is None else min(limit.version, bronze.version())
+    if contract.identity == "row":
+        done = replace(apply_bag(work, bronze, upto), version=lake.version(table))
+        return replace(done, bronze_version=bronze.version(), seconds=time.monotonic() - began)
     held = False
     pieces = _within(chunks(bronze, reached, events=chunk_events, upto=upto), limit, reached)
     for chunk in _with_rejudging(pieces, state, reached):

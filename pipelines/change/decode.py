@@ -6,16 +6,18 @@ import base64
 import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from hashlib import md5
+from hashlib import blake2b, md5
 
 import polars as pl
 
 from pipelines.change.images import DELETE, TRUNCATE, UPSERT, read_images
+from pipelines.change.ndjson import parse
 from pipelines.change.position import ORDER
 from pipelines.change.schema import Writing, read_block, writings
 from pipelines.change.special import is_special
 from pipelines.change.values import decode
 from pipelines.contract import Column, Contract, DataType
+from pipelines.contract.model import ROW_ID
 from quality_rules.split import SPECIAL
 
 _VERBS = {
@@ -79,12 +81,18 @@ def decode_events(rows: pl.DataFrame, contract: Contract, blocks: Mapping[str, s
     rows = rows.with_columns(verbs.alias("_verb"), pl.col("kafka_offset").alias(ORDER[3])).filter(
         pl.col("_verb").is_not_null()
     )
+    changes = rows.clear()
+    if contract.identity == "event":
+        changes = rows.filter(pl.col("operation_type").is_in(_CHANGES))
+        rows = rows.filter(~pl.col("operation_type").is_in([*_CHANGES, "TOMBSTONE"]))
     parts = [
         _decode_group(part, contract, *way) for part, way in _by_writing(rows, contract, blocks)
     ]
     frame = (
         pl.concat([part for part, _ in parts], how="diagonal") if parts else _no_events(contract)
     )
+    if contract.identity != "key":
+        frame = frame.with_columns(_row_ids(frame, contract))
     unchanged = tuple(sorted({name for _, names in parts for name in names}))
     frame = frame.with_columns(pl.col(f"_same:{name}").fill_null(value=False) for name in unchanged)
     lost = (pl.col("_verb") != TRUNCATE) & pl.any_horizontal(
@@ -95,10 +103,38 @@ def decode_events(rows: pl.DataFrame, contract: Contract, blocks: Mapping[str, s
     return Events(
         frame=frame.filter(~lost),
         unchanged=unchanged,
-        unkeyed=rows.join(
-            unkeyed, left_on="event_id", right_on="source_bronze_id", how="semi"
-        ).with_columns(reason),
+        unkeyed=pl.concat(
+            [
+                rows.join(
+                    unkeyed, left_on="event_id", right_on="source_bronze_id", how="semi"
+                ).with_columns(reason),
+                changes.with_columns(pl.lit("change_without_key").alias("reason")),
+            ]
+        ),
     )
+
+
+#: Changes of rows that only an event identifies: there is no telling which.
+_CHANGES = ("UPDATE", "DELETE")
+
+
+def _row_ids(frame: pl.DataFrame, contract: Contract) -> pl.Expr:
+    """What tells rows without a key apart: where the event stands, and for its likes there its image.
+
+    Rows of one COPY share a position; with transaction metadata their order in it tells them apart,
+    else their contents do. A row of a snapshot has its message alone.
+    """
+    event = pl.col("source_bronze_id")
+    if contract.identity == "row":
+        return event.alias(ROW_ID)
+    order = pl.col("raw_payload").str.extract(r'"total_order"\s*:\s*(\d+)')
+    image, _ = parse(frame["raw_payload"], {"after": pl.String()}, objects=r'"after"\s*:\s*\{')
+    texts = image["after"].fill_null(frame["raw_payload"])
+    digests = [text and blake2b(text.encode(), digest_size=8).hexdigest() for text in texts]
+    place = [pl.col(name).cast(pl.String) for name in ORDER[:3]]
+    mark = pl.coalesce(order, pl.lit(pl.Series(digests, dtype=pl.String)))
+    streamed = pl.concat_str([*place, mark], separator="-")
+    return pl.when(pl.col(ORDER[1]) > 0).then(streamed).otherwise(event).alias(ROW_ID)
 
 
 def _by_writing(

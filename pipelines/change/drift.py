@@ -15,6 +15,7 @@ from typing import Any
 
 from pipelines.change.schema import MessageSchema
 from pipelines.contract import Column, Contract, DataType
+from pipelines.contract.model import ROW_ID
 from pipelines.contract.types import FLOATS, INTEGERS, TIMESTAMPS, parse_type
 
 
@@ -129,6 +130,8 @@ def drifts_of_names(contract: Contract, image: str | None) -> list[Drift]:
 
 def drift_of_key(contract: Contract, key: str | None) -> list[Drift]:
     """How a message's key departs from the contract's, by the names of its fields."""
+    if contract.identity != "key":
+        return []
     try:
         found: Any = json.loads(key or "null")
     except (ValueError, RecursionError):
@@ -154,6 +157,8 @@ def _names(contract: Contract, told: Mapping[str, Mapping[str, Any]]) -> Iterato
             now = type_of(told[field]) if told[field] else UNKNOWN
             yield Drift(Kind.ADD, field, now=now)
     for name, column in contract.columns.items():
+        if name == ROW_ID and contract.identity != "key":
+            continue
         if not any(each in told for each in fields_of(name, column)):
             yield Drift(Kind.DROP, column.source or name, name)
 

@@ -286,6 +286,10 @@ class SurrogateKey(_Strict):
     of: tuple[str, ...] = Field(min_length=1)
 
 
+#: The column that a table without a key gets as its key.
+ROW_ID = "row_id"
+
+
 class Contract(_Strict):
     """One table's contract; see the repository's JSON Schema for the YAML."""
 
@@ -294,7 +298,12 @@ class Contract(_Strict):
     owner: str = Field(min_length=1)
     version: Annotated[str, Field(pattern=r"^\d+\.\d+\.\d+$")] = "1.0.0"
     source: Source | None = None
-    key: tuple[str, ...] = Field(min_length=1, description="The columns that identify a row.")
+    key: tuple[str, ...] = Field(default=(), description="The columns that identify a row.")
+    identity: Literal["key", "event", "row"] = Field(
+        default="key",
+        description="What tells rows apart: the key; or of a table without one, the event that "
+        "inserted it (rows are never changed), or all its columns (REPLICA IDENTITY FULL).",
+    )
     history: bool = Field(default=False, description="Keep every version (type 2).")
     freshness: Duration | None = None
     retention: Retention = Retention()
@@ -346,8 +355,29 @@ class Contract(_Strict):
             if column.classification in ("confidential", "restricted")
         )
 
+    @model_validator(mode="before")
+    @classmethod
+    def _with_row_id(cls, given: Any) -> Any:
+        """A table without a key has the key that we give its rows."""
+        if not isinstance(given, dict) or given.get("identity", "key") == "key":
+            return given  # pyright: ignore[reportUnknownVariableType]
+        told: dict[str, Any] = dict(given)  # pyright: ignore[reportUnknownArgumentType]
+        if told.get("key") not in (None, (), [], (ROW_ID,), [ROW_ID]):
+            raise ValueError(
+                f"'identity: {told['identity']}' is for tables without a key; leave 'key' out"
+            )
+        own = {
+            "type": "string",
+            "description": "Tells this row from its likes; no column of the source.",
+        }
+        return {**told, "key": (ROW_ID,), "columns": {**told.get("columns", {}), ROW_ID: own}}
+
     @model_validator(mode="after")
     def _consistent(self) -> Self:
+        if not self.key:
+            raise ValueError(
+                "a table has a 'key'; one without says 'identity: event' or 'identity: row'"
+            )
         if self.layer not in ("silver", "gold"):
             raise ValueError(f"table '{self.table}': a contract is for silver or gold")
         if (self.layer == "silver") != (self.source is not None):
