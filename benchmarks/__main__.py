@@ -71,6 +71,13 @@ def decode() -> list[Line]:
     ]
 
 
+def forms() -> list[Line]:
+    """Avro against schemaless JSON, from the bytes of a message to a typed event."""
+    found = child(f"steps.forms({EVENTS // 3})")
+    told = f"{found['avro']:,.0f} against {found['json']:,.0f} events/s; {found['peak_mb']:,.0f} MB"
+    return [("read Avro / schemaless JSON", f"{found['avro'] / found['json']:.2f}", "≥ 0.50", told)]
+
+
 def apply() -> list[Line]:
     """100k scattered changes to 10M rows, against a bare merge of the same rows."""
     with tempfile.TemporaryDirectory(prefix="bench") as folder:
@@ -85,6 +92,7 @@ def apply() -> list[Line]:
     mine, theirs = (statistics.median(run["seconds"] for run in runs) for runs in (ours, merges))
     memory = max(run["peak_mb"] for run in ours)
     bare = max(run["peak_mb"] for run in merges)
+    order = child(f"steps.ordering({CHANGES})")["seconds"]
     told = f"{mine:.2f} s, {memory:,.0f} MB against {theirs:.2f} s, {bare:,.0f} MB"
     return [
         (
@@ -92,7 +100,13 @@ def apply() -> list[Line]:
             f"{mine / theirs:.2f}",
             "≤ 1.00, below 1,500 MB",
             told,
-        )
+        ),
+        (
+            "order and guard of types / apply",
+            f"{order / mine:.2f}",
+            "< 0.10",
+            f"{order:.3f} s of {mine:.2f} s",
+        ),
     ]
 
 
@@ -183,6 +197,7 @@ def validate() -> list[Line]:
 
 BENCHMARKS: dict[str, Callable[[], list[Line]]] = {
     "decode": decode,
+    "forms": forms,
     "apply": apply,
     "capture": capture,
     "validate": validate,

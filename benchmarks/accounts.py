@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import io
 import json
 import random
 from collections.abc import Iterable
@@ -187,3 +188,54 @@ def _rows(first: int, last: int) -> pl.DataFrame:
         processing_version=pl.lit("1.0.0+bench"),
     )
     return made.select(pl.col(name).cast(dtype) for name, dtype in silver_schema(CONTRACT).items())
+
+
+def avro_schema() -> dict[str, object]:
+    """The Avro schema of the envelope, as the Confluent converter derives it."""
+    kinds = {"int64": "long", "int32": "int", "string": "string", "bytes": "bytes"}
+    row = {
+        "type": "record",
+        "name": "Value",
+        "fields": [
+            {"name": name, "type": ["null", {"type": kinds[kind], **({"connect.name": meaning, "connect.parameters": {"scale": "2"}} if meaning else {})}]}
+            for kind, name, meaning in _FIELDS
+        ],
+    }  # fmt: skip
+    longs = ("ts_ms", "ts_us", "ts_ns", "txId", "lsn", "xmin", "origin_lsn")
+    texts = (
+        "version",
+        "connector",
+        "name",
+        "snapshot",
+        "db",
+        "sequence",
+        "schema",
+        "table",
+        "origin",
+    )
+    order = ("version", "connector", "name", "ts_ms", "snapshot", "db", "sequence", "ts_us", "ts_ns", "schema", "table", "txId", "lsn", "xmin", "origin", "origin_lsn")  # fmt: skip
+    source = [
+        {"name": name, "type": ["null", "long" if name in longs else "string"]} for name in order
+    ]
+    assert {*longs, *texts} == set(order)
+    fields = [
+        {"name": "before", "type": ["null", row]},
+        {"name": "after", "type": ["null", "Value"]},
+        {"name": "source", "type": {"type": "record", "name": "Source", "fields": source}},
+        {"name": "transaction", "type": ["null", "string"]},
+        {"name": "op", "type": "string"},
+        *({"name": name, "type": ["null", "long"]} for name in ("ts_ms", "ts_us", "ts_ns")),
+    ]
+    return {"type": "record", "name": "Envelope", "namespace": TOPIC, "fields": fields}
+
+
+def as_avro(payload: str, parsed: object) -> bytes:
+    """A payload in the Confluent wire format with schema id 1."""
+    import fastavro
+
+    value = json.loads(payload)
+    value["after"]["total"] = base64.b64decode(value["after"]["total"])
+    out = io.BytesIO(b"\x00\x00\x00\x00\x01")
+    out.seek(0, io.SEEK_END)
+    fastavro.schemaless_writer(out, parsed, value)
+    return out.getvalue()

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
+import statistics
 import sys
+import tempfile
 import time
 from datetime import UTC, datetime
 from pathlib import Path
@@ -16,26 +19,33 @@ from benchmarks.accounts import (
     CONTRACT,
     TABLE,
     TOPIC,
+    as_avro,
+    avro_schema,
     event,
     land,
     make_silver,
     scattered,
     with_block,
 )
+from pipelines.avro import Wire, open_registry
 from pipelines.bronze import schema_blocks
+from pipelines.capture.blocks import BlockCutter
+from pipelines.capture.records import Columns, to_frame
 from pipelines.change.decode import BRONZE_COLUMNS, decode_events
+from pipelines.change.envelope import describe
+from pipelines.change.position import ORDER, assign, is_newer
 from pipelines.change.reduce import newest
 from pipelines.contract import Catalog
 from pipelines.ingest import capture_kafka
+from pipelines.landing import bronze_rows, describe_records
 from pipelines.settings import Settings
 from pipelines.silver import apply as apply_silver
-from pipelines.storage import Lake
+from pipelines.storage import Lake, refuse_other_types
+from pipelines.topics import TopicKind
 
 
 def decode(events: int) -> dict[str, Any]:
     """Bronze rows to the newest event a key; the second pass is measured, the first warms up."""
-    import tempfile
-
     with tempfile.TemporaryDirectory(prefix="bench") as folder:
         lake = Lake(folder)
         land(lake, [number % (events // 3) for number in range(events)])
@@ -48,6 +58,78 @@ def decode(events: int) -> dict[str, Any]:
             seconds = time.perf_counter() - began
     assert len(found) == events // 3
     return {"rate": events / seconds}
+
+
+def forms(events: int) -> dict[str, Any]:
+    """From the bytes of messages to typed events: schemaless JSON, and Avro with its schema known."""
+    import fastavro
+
+    payloads = [event(number, number) for number in range(events)]
+    parsed = fastavro.parse_schema(avro_schema())
+    avro = [as_avro(payload, parsed) for payload in payloads]
+    with tempfile.NamedTemporaryFile("w", suffix=".json") as file:
+        json.dump({"schemas": {"1": avro_schema()}}, file)
+        file.flush()
+        wire = Wire(open_registry(file.name, {}))
+        rates = [
+            statistics.median(_read(values, BlockCutter(wire)) for _ in range(3))
+            for values in ([payload.encode() for payload in payloads], avro)
+        ]
+    return {"json": events / rates[0], "avro": events / rates[1]}
+
+
+def _read(values: list[bytes], cutter: BlockCutter) -> float:
+    """Seconds from messages to typed events, without the lake between."""
+    count = len(values)
+    began = time.perf_counter()
+    columns = Columns(
+        topics=[TOPIC] * count,
+        partitions=[0] * count,
+        offsets=list(range(count)),
+        timestamps=[(1, 1795225400299)] * count,
+        keys=[b'{"id":%d}' % number for number in range(count)],
+        values=values,
+    )
+    frame, blocks = to_frame(columns, cutter)
+    described = describe_records(frame, TopicKind.TABLE).with_columns(event_id=pl.lit("e"))
+    placed, _ = assign(described, {})
+    rows = bronze_rows(placed).select(BRONZE_COLUMNS)
+    events = decode_events(rows, CONTRACT, {mark: block.decode() for mark, block in blocks.items()})
+    assert len(events.frame) == count
+    assert not events.frame["_issues"].list.len().sum()
+    return time.perf_counter() - began
+
+
+def ordering(changes: int) -> dict[str, Any]:
+    """What the total order and the guard of types cost: positions, comparisons, and the types' comparison."""
+    with tempfile.TemporaryDirectory(prefix="bench") as folder:
+        lake = Lake(folder)
+        land(lake, list(range(changes)))
+        rows = lake.scan(CONTRACT.bronze).collect()
+        described = describe(
+            rows["raw_payload"], pl.repeat(None, len(rows), dtype=pl.String, eager=True)
+        )
+        records = pl.concat(
+            [
+                rows.select(
+                    "kafka_partition", "kafka_offset", pl.lit(0).alias("kafka_timestamp"), "key"
+                ),
+                described,
+            ],
+            how="horizontal",
+        )
+        frame = decode_events(rows.select(BRONZE_COLUMNS), CONTRACT, {}).frame
+        handle = lake.handle(CONTRACT.bronze)
+        pairs = frame.join(frame.select("id", *(pl.col(n).alias(f"b:{n}") for n in ORDER)), on="id")
+        best = float("inf")
+        for _ in range(3):
+            began = time.perf_counter()
+            assign(records, {})
+            newest(frame, CONTRACT.key)
+            pairs.select(is_newer("", "b:"))
+            refuse_other_types(handle, rows)
+            best = min(best, time.perf_counter() - began)
+    return {"seconds": best}
 
 
 def prepare(rows: int, changes: int, folder: str) -> dict[str, Any]:

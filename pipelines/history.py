@@ -152,7 +152,16 @@ def _without_needless(versions: pl.DataFrame, key: list[str]) -> tuple[pl.DataFr
 
 
 def _distinct(versions: pl.DataFrame, contract: Contract) -> pl.DataFrame:
-    """Each version once: an event that was sent again has its position and its values, at a later offset."""
+    """Each version once, the stored one first.
+
+    An event that is applied again has its id; one that was sent again has its position and its
+    values, at a later offset.
+    """
+    known = pl.col("source_bronze_id").is_not_null()
+    own = versions.filter(known).unique(
+        [*contract.key, "source_bronze_id", "is_deleted"], keep="first", maintain_order=True
+    )
+    versions = pl.concat([own, versions.filter(~known)])
     content = pl.struct(contract.columns.keys()).hash().alias("_content")
     identity = [*contract.key, *ORDER[:3], "is_deleted", "_content"]
     marked = versions.with_columns(content).sort(ORDER[3], maintain_order=True)

@@ -30,7 +30,9 @@ def fill_unchanged(
     if not unchanged:
         return events
     events = events.with_columns(_era(truncates))
-    ordered = events.sort(*key, *ORDER).with_columns(
+    # A stored row comes before the event that it is of, which may be applied once more.
+    twin = ["_new"] if "_new" in events.columns else []
+    ordered = events.sort(*key, *ORDER, *twin).with_columns(
         pl.int_range(pl.len(), dtype=pl.UInt32).alias("_at")
     )
     life = (pl.col("_verb").shift(1) != UPSERT).fill_null(value=True).cum_sum().over(key)

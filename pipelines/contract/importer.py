@@ -141,7 +141,7 @@ def from_stream(table: str, topic: str, settings: Settings, path: Path | None) -
                 for mark in rows["value_schema"].drop_nulls().unique()
             ]
             columns = _from_block(blocks[-1]) if blocks else _from_images(images)
-            return _text(table, topic, key or list(columns)[:1], columns)
+            return _text(table, topic, key, columns)
     raise ContractError(
         f"topic '{topic}' has no row to read columns from",
         hint="import from the database with --source",
@@ -220,7 +220,7 @@ def _text(table: str, topic: str, key: Sequence[str], columns: Columns) -> str:
         "description": "TODO: one row per ...",
         "owner": "TODO",
         "source": {"connector": "postgres", "topic": topic},
-        "key": [plain_name(name) for name in key],
+        **({"key": [plain_name(name) for name in key]} if key else {"identity": "row"}),
         "columns": renamed,
     }
     return yaml.safe_dump(document, sort_keys=False, allow_unicode=True, width=120)

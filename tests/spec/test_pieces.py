@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
+from pipelines.applying import apply_chunk
 from pipelines.bronze import Bronze
+from pipelines.change.decode import BRONZE_COLUMNS
+from pipelines.cut import Limit
+from pipelines.feed import Chunk
 from pipelines.silver import apply
 from pipelines.storage import Lake
 from tests.spec.test_partitions import batch
@@ -49,3 +54,23 @@ def test_a_value_read_after_its_placeholder_is_found(tmp_path: Path, runs: str):
     second = event("u", 1, PLACEHOLDER, at=20, partition=1)
     order = ([first], [second]) if runs == "in order" else ([second], [first])
     assert held(lake_after(tmp_path, *order)) == {1: "long"}
+
+
+def test_an_event_applied_again_finds_the_value_that_it_found_before(tmp_path: Path):
+    """A cut has events applied once more: the placeholder must not become unknown by that."""
+    events = [event("c", 1, "long", at=10), event("u", 1, PLACEHOLDER, at=20)]
+    lake, catalog, offsets = Lake(str(tmp_path)), catalog_of(), dict[int, int]()
+    Bronze(lake, catalog).land(batch(events, offsets))
+    limit = Limit(version=1, position=(0, 30, 30))
+    Bronze(lake, catalog).land(batch([event("u", 1, "late", at=40)], offsets))
+    for version in (1, 2, 2):
+        held_back = replace(limit, version=version)
+        apply(lake, catalog, TABLE, now=datetime(2026, 1, 1, tzinfo=UTC), limit=held_back)
+        assert held(lake) == {1: "long"}
+        assert len(past(lake)) == 2
+    bronze = lake.handle("bronze.x.t")
+    rows = lake.scan_handle(bronze).collect().filter(source_commit=20)
+    again = Chunk(rows=rows.select(BRONZE_COLUMNS), version=None)
+    apply_chunk(lake, catalog, TABLE, again, now=datetime(2026, 1, 1, tzinfo=UTC))
+    assert (held(lake), len(past(lake))) == ({1: "long"}, 2)
+    assert lake.scan("quarantine.x.t").collect().is_empty()
