@@ -7,11 +7,12 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, field_validator, model_validator
 
+from pipelines.contract.base import Strict, TableName
+from pipelines.contract.rule_spec import Expression, RuleSpec, Unique
 from pipelines.contract.types import DataType, parse_type
 
-IDENTIFIER = r"[a-z][a-z0-9_]*"
 #: Delta refuses these in a column's name unless column mapping is on, which Polars cannot read.
 _FORBIDDEN_IN_COLUMN = set(" ,;{}()\n\t=")
 
@@ -31,7 +32,6 @@ AUDIT_COLUMNS = (
 )
 
 Layer = Literal["silver", "gold"]
-SeverityName = Literal["error", "warning", "info"]
 Classification = Literal["public", "internal", "confidential", "restricted"]
 Encoding = Literal[
     "text", "number", "base64", "base64-url-safe", "hex", "days", "millis", "micros", "nanos", "iso", "uint64", "bits", "utf8"
@@ -70,7 +70,6 @@ def _plain_column_name(name: str) -> str:
     return name
 
 
-TableName = Annotated[str, Field(pattern=rf"^{IDENTIFIER}(\.{IDENTIFIER}){{2}}$")]
 ColumnName = Annotated[str, AfterValidator(_plain_column_name)]
 Duration = Annotated[
     timedelta,
@@ -87,11 +86,7 @@ TypeName = Annotated[
 ]
 
 
-class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, arbitrary_types_allowed=True)
-
-
-class Source(_Strict):
+class Source(Strict):
     """Where a silver table's changes come from, and how the connector was told to write values.
 
     The modes carry Debezium's own names and defaults (Postgres connector, "Data type mappings").
@@ -125,7 +120,7 @@ class Source(_Strict):
     )
 
 
-class Column(_Strict):
+class Column(Strict):
     """One column: its type, what it means, and what must hold of each value."""
 
     type: TypeName
@@ -163,91 +158,10 @@ class Column(_Strict):
         return self
 
 
-class NotNull(_Strict):
-    """No null in the column."""
-
-    column: str
-
-
-class Range(_Strict):
-    """Values between `min` and `max`, both allowed."""
-
-    column: str
-    min: int | float | str | None = None
-    max: int | float | str | None = None
-
-
-class Pattern(_Strict):
-    """Each text matches the regular expression somewhere."""
-
-    column: str
-    regex: str
-
-
-class ValueSet(_Strict):
-    """Only these values."""
-
-    column: str
-    values: tuple[str | int | bool, ...] = Field(min_length=1)
-
-
-class Unique(_Strict):
-    """No two rows of the table share these columns."""
-
-    columns: tuple[str, ...] = Field(min_length=1)
-
-
-class Reference(_Strict):
-    """The value stands in a column of another silver table."""
-
-    column: str
-    table: TableName
-    column_there: str
-
-
-class Expression(_Strict):
-    """A condition over several columns."""
-
-    sql: str = Field(
-        min_length=1, description="A SQL condition over the row's columns; true is valid."
-    )
-
-
-class RuleSpec(_Strict):
-    """A named rule: exactly one of its kinds."""
-
-    name: Annotated[str, Field(pattern=rf"^{IDENTIFIER}$")]
-    description: str = ""
-    severity: SeverityName = "error"
-    active: bool = True
-    not_null: NotNull | None = None
-    range: Range | None = None
-    pattern: Pattern | None = None
-    set: ValueSet | None = None
-    unique: Unique | None = None
-    reference: Reference | None = None
-    expression: Expression | None = None
-
-    @model_validator(mode="after")
-    def _one_kind(self) -> Self:
-        if len(self.kinds()) != 1:
-            raise ValueError(
-                f"rule '{self.name}' names {len(self.kinds())} kinds; give one of {', '.join(RULE_KINDS)}"
-            )
-        return self
-
-    def kinds(self) -> list[str]:
-        """The kinds that are filled in: one, in a rule that exists."""
-        return [kind for kind in RULE_KINDS if getattr(self, kind) is not None]
-
-
-RULE_KINDS = ("not_null", "range", "pattern", "set", "unique", "reference", "expression")
-
-
 Policy = Literal["evolve", "try", "ignore", "refuse"]
 
 
-class Drift(_Strict):
+class Drift(Strict):
     """What to do when messages depart from the contract.
 
     `evolve`: the table follows the source. `try`: the contract stays; values that fit are taken, a
@@ -269,7 +183,7 @@ class Drift(_Strict):
     )
 
 
-class Retention(_Strict):
+class Retention(Strict):
     """How long rows stay: durations, with the word that starts the clock."""
 
     archive_after: str | None = None
@@ -279,7 +193,7 @@ class Retention(_Strict):
     )
 
 
-class SurrogateKey(_Strict):
+class SurrogateKey(Strict):
     """An integer key of a dimension, given to each new natural key once and kept for ever."""
 
     column: ColumnName
@@ -290,7 +204,7 @@ class SurrogateKey(_Strict):
 ROW_ID = "row_id"
 
 
-class Contract(_Strict):
+class Contract(Strict):
     """One table's contract; see the repository's JSON Schema for the YAML."""
 
     table: TableName
@@ -298,11 +212,13 @@ class Contract(_Strict):
     owner: str = Field(min_length=1)
     version: Annotated[str, Field(pattern=r"^\d+\.\d+\.\d+$")] = "1.0.0"
     source: Source | None = None
-    key: tuple[str, ...] = Field(default=(), description="The columns that identify a row.")
     identity: Literal["key", "event", "row"] = Field(
         default="key",
         description="What tells rows apart: the key; or of a table without one, the event that "
         "inserted it (rows are never changed), or all its columns (REPLICA IDENTITY FULL).",
+    )
+    key: tuple[str, ...] = Field(
+        default=(), validate_default=True, description="The columns that identify a row."
     )
     history: bool = Field(default=False, description="Keep every version (type 2).")
     freshness: Duration | None = None
@@ -372,12 +288,17 @@ class Contract(_Strict):
         }
         return {**told, "key": (ROW_ID,), "columns": {**told.get("columns", {}), ROW_ID: own}}
 
+    @field_validator("key")
+    @classmethod
+    def _some_key(cls, key: tuple[str, ...]) -> tuple[str, ...]:
+        if not key:
+            raise ValueError(
+                "a table has a key; one without says 'identity: event' or 'identity: row'"
+            )
+        return key
+
     @model_validator(mode="after")
     def _consistent(self) -> Self:
-        if not self.key:
-            raise ValueError(
-                "a table has a 'key'; one without says 'identity: event' or 'identity: row'"
-            )
         if self.layer not in ("silver", "gold"):
             raise ValueError(f"table '{self.table}': a contract is for silver or gold")
         if (self.layer == "silver") != (self.source is not None):

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from pipelines.contract.model import Column, Contract, RuleSpec
+from pipelines.contract.model import Column, Contract
+from pipelines.contract.rule_spec import RuleSpec
 from pipelines.errors import ContractError
 from quality_rules.rule import Rule, RuleError, RuleKind, Severity
 

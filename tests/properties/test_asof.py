@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from pipelines.asof import Past, query_as_of
 from pipelines.bronze import Bronze
 from pipelines.contract import Catalog, Contract
-from pipelines.contract.model import RuleSpec
+from pipelines.contract.rule_spec import RuleSpec
 from pipelines.errors import QueryError
 from pipelines.gold import build
 from pipelines.moment import BRONZE_ORDER, parse_moment

@@ -13,7 +13,7 @@ from hypothesis import given, settings
 
 from pipelines.bronze import Bronze
 from pipelines.contract import Catalog
-from pipelines.contract.model import RuleSpec
+from pipelines.contract.rule_spec import RuleSpec
 from pipelines.replay import Replayed, check, make
 from pipelines.silver import apply
 from pipelines.storage import Lake
