@@ -33,6 +33,9 @@ _HAS = r'"transaction"\s*:\s*\{|"__transaction_id"\s*:\s*"'
 #: An END this much older than a complete reading of all topics has all its events in bronze.
 _SETTLED = timedelta(minutes=1)
 
+#: A transaction whose END has not come after this long, with nothing after it, is over.
+_IDLE = timedelta(minutes=10)
+
 Position = tuple[int, int, int]
 
 
@@ -97,10 +100,10 @@ def _is_sound(lake: Lake, contract: Contract) -> bool:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Ends:
-    """ENDs by transaction: events a table; and until when all topics were read to their ends."""
+    """What a connector said of its transactions: events a table of each END, and which are over."""
 
     counts: pl.DataFrame
-    names: pl.DataFrame
+    over: pl.DataFrame
 
 
 def _ends(lake: Lake, side: str) -> _Ends | None:
@@ -108,27 +111,50 @@ def _ends(lake: Lake, side: str) -> _Ends | None:
         return None
     handle = lake.handle(side)
     read_to = datetime.fromtimestamp((handle.transaction_version("read") or 0) / 1000, UTC)
-    rows = (
-        lake.scan_handle(handle)
-        .filter(pl.col("raw_payload").str.contains('"END"', literal=True))
-        .select("raw_payload", (pl.col("kafka_timestamp") < read_to - _SETTLED).alias("settled"))
-        .collect()
-    )
-    found = [(*pair, settled) for text, settled in rows.rows() for pair in _counts_of(text)]
-    counts = pl.DataFrame(
-        found,
-        schema={
-            "transaction_id": pl.String,
-            "collection": pl.String,
-            "wanted": pl.Int64,
-            "settled": pl.Boolean,
-        },
-        orient="row",
-    )
+    columns = ["raw_payload", "kafka_offset", "kafka_timestamp"]
+    rows = lake.scan_handle(handle).select(columns).sort("kafka_offset").collect()
+    settled = rows["kafka_timestamp"].fill_null(read_to) < read_to - _SETTLED
+    ends = rows["raw_payload"].str.contains('"END"', literal=True).fill_null(value=False)
+    told = zip(rows["raw_payload"].filter(ends), settled.filter(ends), strict=True)
+    found = [(*pair, old) for text, old in told for pair in _counts_of(text)]
+    schema = {
+        "transaction_id": pl.String,
+        "collection": pl.String,
+        "wanted": pl.Int64,
+        "settled": pl.Boolean,
+    }
+    counts = pl.DataFrame(found, schema=schema, orient="row")
+    left = _left_behind(rows.filter(~ends), read_to)
     return _Ends(
         counts=counts.filter(pl.col("collection") != ""),
-        names=counts.select("transaction_id").unique(),
+        over=pl.concat([counts.select("transaction_id"), left]).unique(),
     )
+
+
+def _left_behind(begins: pl.DataFrame, read_to: datetime) -> pl.DataFrame:
+    """Transactions without an END that none will come for.
+
+    A connector sends one after another, so one that is new after it shows that it is over: it held
+    no rows, or its connector was made anew and takes a snapshot. The last transaction of a source
+    may have to wait for the next one for its END (MySQL); after some time it is taken as it is.
+    """
+    first = pl.col("kafka_offset").min().alias("first")
+    seen = (
+        begins.with_columns(pl.col("raw_payload").str.extract(r'"id"\s*:\s*"([^"]*)"').alias("id"))
+        .with_columns(
+            pl.coalesce(pl.col("id").str.extract(r"^(\d+):\d+$"), "id").alias("transaction_id")
+        )
+        .group_by("transaction_id")
+        .agg(
+            first,
+            pl.col("kafka_offset").max().alias("last"),
+            pl.col("kafka_timestamp").max().alias("at"),
+        )
+    )
+    old = seen.filter(pl.col("at") < read_to - _SETTLED)
+    newest = old.select(pl.col("first").max()).item() if len(old) else -1
+    long_ago = pl.col("at") < read_to - _IDLE
+    return seen.filter((pl.col("last") < newest) | long_ago).select("transaction_id")
 
 
 def _counts_of(text: str | None) -> Iterator[tuple[str, str, int]]:
@@ -170,7 +196,7 @@ def _first_open(
     )
     short = seen.filter((pl.col("events") < pl.col("wanted")) & ~pl.col("settled"))
     short = _still_short(lake, short, topics)
-    without_end = pending.join(ends.names, on="transaction_id", how="anti").select("transaction_id")
+    without_end = pending.join(ends.over, on="transaction_id", how="anti").select("transaction_id")
     names = pl.concat([short.select("transaction_id"), without_end]).unique()
     open_rows = pending.join(names, on="transaction_id", how="semi").sort(ORDER[:3])
     if not len(open_rows):

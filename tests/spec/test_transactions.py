@@ -258,3 +258,40 @@ def test_a_snapshot_closes_no_row_before_all_events_before_it_are_applied(shop: 
     shop.land(end(2, orders=1, items=1))
     shop.apply()
     assert shop.held("orders") == [1, 2]
+
+
+def begin(tx: int) -> tuple[str, Any, Any]:
+    value = {
+        "status": "BEGIN",
+        "id": f"{tx}:{tx * 100}",
+        "event_count": None,
+        "data_collections": None,
+        "ts_ms": 1,
+    }
+    return "p.transaction", {"id": value["id"]}, value
+
+
+def test_one_whose_end_is_lost_is_over_when_another_has_begun_and_all_is_read(shop: Shop):
+    """Its connector was deleted before it could say the END; the next one takes a new snapshot."""
+    shop.land(begin(2), event("orders", 2, 0, tx=2, lsn=201))
+    assert shop.apply() == ("p: waits for the rest of transaction 2",)
+    shop.land(begin(3), event("orders", 3, 0, tx=3, lsn=301), end(3, orders=1))
+    assert shop.apply() == ("p: waits for the rest of transaction 2",)
+    shop.land(begin(4), event("orders", 4, 0, tx=4, lsn=401), end(4, orders=1), read_all=True)
+    assert shop.apply() == ()
+    assert shop.held("orders") == [2, 3, 4]
+
+
+def test_one_that_is_sent_again_is_not_over_by_what_was_sent_before_it(shop: Shop):
+    shop.land(begin(1), *FIRST)
+    shop.land(begin(2), event("orders", 2, 0, tx=2, lsn=201))
+    shop.land(begin(1), *FIRST, read_all=False)  # the connector starts again before its last commit
+    assert shop.apply() == ("p: waits for the rest of transaction 2",)
+    shop.land(
+        begin(2),
+        event("orders", 2, 0, tx=2, lsn=201),
+        event("items", 21, 2, tx=2, lsn=202),
+        end(2, orders=1, items=1),
+    )
+    assert shop.apply() == ()
+    assert (shop.held("orders"), shop.held("items")) == ([1, 2], [11, 21])
