@@ -38,7 +38,7 @@ class Wire:
 
     def __init__(self, shop: Shop, prefix: str, form: Form, partitions: int) -> None:
         self.shop, self.prefix, self.form, self.partitions = shop, prefix, form, partitions
-        self.paused = self.repartitioned = False
+        self.paused = False
         self._signals = 0
         self._execute(
             f"create table {SIGNALS}"
@@ -145,7 +145,7 @@ class Wire:
 
     def repartition(self, table: str, more: int) -> int:
         """Adds partitions to a table's topic; how many it has now."""
-        topic, self.repartitioned = self.shop.topic(table), True
+        topic = self.shop.topic(table)
         count = len(self._partitions(topic)) + more
         admin = AdminClient({"bootstrap.servers": self.shop.bootstrap})
         for done in admin.create_partitions([NewPartitions(topic, count)]).values():
