@@ -18,6 +18,7 @@ from typing import Any
 
 import polars as pl
 
+from pipelines.absent import marker
 from pipelines.change.position import ORDER, is_after
 from pipelines.contract import Catalog, Contract
 from pipelines.delta import live_rows, read_snapshot
@@ -208,16 +209,21 @@ def _first_open(
 
 
 def _pending(lake: Lake, contracts: list[Contract], versions: Mapping[str, int]) -> pl.DataFrame:
-    """Events not yet applied, counted by transaction and topic, with the first position of each."""
+    """Events not yet applied, counted by transaction and topic, with the first position of each.
+
+    Those from before a complete snapshot of their table are left out: the snapshot shows what their
+    transactions left, and a connector that was made anew never ends one that the old one began.
+    """
     parts = list[pl.DataFrame]()
     for contract in contracts:
         if contract.table not in versions:
             continue
         handle = lake.handle(contract.bronze)
+        topic = contract.source.topic if contract.source else ""
+        snapshot = handle.transaction_version(marker(topic)) or 0
+        counts = (pl.col(ORDER[1]) > 0) & (pl.col(ORDER[0]) >= snapshot)
         for chunk in chunks(handle, reached(lake, contract), upto=versions[contract.table]):
-            told = chunk.rows.filter(
-                pl.col("raw_payload").str.contains(_HAS) & (pl.col(ORDER[1]) > 0)
-            )
+            told = chunk.rows.filter(pl.col("raw_payload").str.contains(_HAS) & counts)
             parts.append(_counted(told))
     if not parts:
         return pl.DataFrame(schema={"transaction_id": pl.String})

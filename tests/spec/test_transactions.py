@@ -295,3 +295,30 @@ def test_one_that_is_sent_again_is_not_over_by_what_was_sent_before_it(shop: Sho
     )
     assert shop.apply() == ()
     assert (shop.held("orders"), shop.held("items")) == ([1, 2], [11, 21])
+
+
+def test_one_that_a_new_snapshot_overtook_is_not_waited_for(shop: Shop):
+    shop.land(begin(1), *FIRST)
+    shop.apply()
+    shop.land(begin(2), event("orders", 2, 0, tx=2, lsn=201))
+    assert shop.apply() == ("p: waits for the rest of transaction 2",)
+    topic, _, value = event("orders", 1, 0, tx=9, lsn=1)
+    source = {**value["source"], "sequence": None, "ts_ms": 9_000_000_000_000}
+    marks = [(1, "first_in_data_collection"), (2, "true"), (3, "last_in_data_collection")]
+    rows = [
+        (
+            topic,
+            {"id": key},
+            {
+                **value,
+                "op": "r",
+                "transaction": None,
+                "after": {"id": key, "of": 0},
+                "source": {**source, "snapshot": mark},
+            },
+        )
+        for key, mark in marks
+    ]
+    shop.land(*rows, read_all=True)
+    assert shop.apply() == ()
+    assert shop.held("orders") == [1, 2, 3]
