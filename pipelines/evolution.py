@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 
 import polars as pl
+from deltalake import DeltaTable
 
 from pipelines.change.drift import UNKNOWN, Drift, Kind, drift_of_key, drifts, drifts_of_names
 from pipelines.change.images import last_image
@@ -179,10 +180,17 @@ def follow_contract(lake: Lake, catalog: Catalog, table: str, now: datetime) -> 
         LakeError: when bronze cannot be read, or the table not written.
     """
     contract = _with_learned(lake, catalog[table])
-    handle = lake.open(table)
-    if handle is not None and dict(schema_of(handle)) != dict(pl.Schema(silver_schema(contract))):
+    handle, buried = lake.open(table), lake.open(contract.sibling("tombstones"))
+    if handle is not None and not (
+        _has(handle, silver_schema(contract))
+        and (buried is None or _has(buried, tombstone_schema(contract)))
+    ):
         _make_again(lake, catalog.having(contract), contract, now)
     return contract
+
+
+def _has(handle: DeltaTable, schema: Mapping[str, pl.DataType]) -> bool:
+    return dict(schema_of(handle)) == dict(pl.Schema(schema))
 
 
 def _with_learned(lake: Lake, contract: Contract) -> Contract:

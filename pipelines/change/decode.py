@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import json
 import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -178,7 +179,7 @@ def _decode_group(
             rows.with_columns(pl.lit(None, pl.String).alias("payload_form")), contract
         )
         raw = bare.with_columns(pl.lit(f"undecodable:*{unusable}").alias("_unreadable"))
-    raw, unchanged = _mark_unchanged(raw, contract)
+    raw, unchanged = _mark_unchanged(_without_claims(raw, contract), contract)
     types = {name: column.type for name, column in contract.columns.items()}
     typed = raw.with_columns(
         decode(pl.col(name), kind, ways[name]).alias(f"_typed:{name}")
@@ -220,6 +221,30 @@ def _cannot_fail(kind: DataType, way: Writing) -> bool:
 # ---- UNCHANGED VALUES ---- #
 
 
+#: A large value that was put aside, of which the message has only where (S3 claim check).
+_CLAIM = "__debezium:s3:ref:"
+
+
+def _without_claims(raw: pl.DataFrame, contract: Contract) -> pl.DataFrame:
+    """Without the texts that only say where a value lies, and with an issue where there was one."""
+    if not raw["raw_payload"].str.contains(_CLAIM, literal=True).any():
+        return raw
+    claims = {
+        name: pl.col(name).str.starts_with(_CLAIM)
+        for name, column in contract.columns.items()
+        if raw.schema[name] == pl.String and column.type.item is None
+    }
+    told = pl.coalesce(
+        "_unknown",
+        *(pl.when(claim).then(pl.lit(f"undecodable:{name}")) for name, claim in claims.items()),
+    )
+    kept = [
+        pl.when(~claim.fill_null(value=False)).then(pl.col(name)).alias(name)
+        for name, claim in claims.items()
+    ]
+    return raw.with_columns(told.alias("_unknown"), *kept)
+
+
 def _mark_unchanged(raw: pl.DataFrame, contract: Contract) -> tuple[pl.DataFrame, list[str]]:
     """Nulls in place of placeholders, with `_same:<column>` where there were some."""
     source = contract.source
@@ -245,6 +270,12 @@ def _mark_unchanged(raw: pl.DataFrame, contract: Contract) -> tuple[pl.DataFrame
     return raw.with_columns(*blank, *flags), found
 
 
+def _as_hstore(placeholder: str) -> list[str]:
+    """An unchanged hstore, as JSON text or as a map; each writer has its own spaces."""
+    told = json.dumps(placeholder)
+    return [placeholder, f"{{{told}:{told}}}", f"{{{told}: {told}}}"]
+
+
 def _is_placeholder(raw: pl.Expr, kind: DataType, placeholder: str) -> pl.Expr | None:
     """Debezium's shapes of an unchanged value by type (Postgres connector, "Toasted values")."""
     data = placeholder.encode()
@@ -265,5 +296,7 @@ def _is_placeholder(raw: pl.Expr, kind: DataType, placeholder: str) -> pl.Expr |
             [placeholder, encoded, encoded.replace("+", "-").replace("/", "_"), data.hex()]
         )
     if kind.kind == "json":
-        return raw.is_in([placeholder, f'{{"{placeholder}": "{placeholder}"}}'])
+        return raw.is_in(_as_hstore(placeholder))
+    if kind.kind == "string":
+        return raw.is_in([placeholder, *_as_hstore(placeholder)])
     return None if kind.kind in ("struct", "bool") else raw == placeholder

@@ -42,7 +42,7 @@ def read_documents(rows: pl.DataFrame, contract: Contract) -> pl.DataFrame:
         for name in paths
         if name not in contract.key
     ]
-    keys = [_key(rows["key"], types[name]).alias(name) for name in contract.key]
+    keys = [_key(rows["key"], types[name], form == FLAT).alias(name) for name in contract.key]
     lacking = pl.Series(verb == _UPSERT) & texts.is_null()
     missing = pl.when(pl.lit(lacking)).then(pl.lit("no_after"))
     why = pl.coalesce(pl.lit(reasons), pl.lit(wrong), missing)
@@ -107,8 +107,11 @@ def _at(path: str, kind: DataType, texts: pl.Series) -> pl.Expr:
     return plain(value, kind)
 
 
-def _key(keys: pl.Series, kind: DataType) -> pl.Expr:
-    """The `_id` that a message's key names; a number is no text and a text no number."""
+def _key(keys: pl.Series, kind: DataType, flat: pl.Series) -> pl.Expr:
+    """The `_id` that a message's key names; a number is no text and a text no number.
+
+    The flattening transform leaves the plain text of an `_id` instead of its Extended JSON.
+    """
     found, _ = parse(keys, {"id": _TEXT})
     text = found["id"]
     if kind.kind == "json":
@@ -117,7 +120,9 @@ def _key(keys: pl.Series, kind: DataType) -> pl.Expr:
     inner, reasons = parse(wrapped, {"v": _TEXT})
     quoted = text.str.starts_with('"') | text.str.starts_with("{")
     fits = quoted if kind.kind in ("string", "uuid") else ~text.str.starts_with('"')
-    return pl.when(pl.lit(fits & reasons.is_null())).then(plain(pl.lit(inner["v"]), kind))
+    value = pl.when(pl.lit(fits & reasons.is_null())).then(plain(pl.lit(inner["v"]), kind))
+    bare = flat & ~text.str.starts_with('"') & ~text.str.starts_with("{")
+    return pl.when(pl.lit(bare)).then(pl.lit(text)).otherwise(value)
 
 
 # ---- EXTENDED JSON ---- #

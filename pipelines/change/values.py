@@ -60,7 +60,9 @@ def decode(raw: pl.Expr, kind: DataType, writing: Writing) -> pl.Expr:
 def _decode_plain(raw: pl.Expr, kind: DataType, writing: Writing) -> pl.Expr:
     if kind.kind == "bool":
         return raw.replace_strict(
-            {"true": True, "false": False}, default=None, return_dtype=pl.Boolean
+            {"true": True, "false": False, "1": True, "0": False},
+            default=None,
+            return_dtype=pl.Boolean,
         )
     if kind.kind == "date":
         return _decode_date(raw, writing)

@@ -364,3 +364,47 @@ def test_cloud_events_are_changes_too(tmp_path: Path, wrapped: bool):
     bronze = lake.scan("bronze.x.t").collect()
     assert set(bronze["table_name"]) == {"public.t"}
     assert bronze.sort("kafka_offset")["source_commit"].to_list() == [10, 30, 20, 40, 50]
+
+
+def plain_row(key: int, lsn: int, **values: Any) -> tuple[Any, Any]:
+    source = {
+        "name": "p",
+        "schema": "public",
+        "table": "t",
+        "snapshot": "false",
+        "lsn": lsn,
+        "sequence": f'["{lsn}","{lsn}"]',
+        "ts_ms": 1,
+    }
+    return {"id": key}, {
+        "before": None,
+        "after": {"id": key, **values},
+        "source": source,
+        "op": "u",
+        "ts_ms": 1,
+    }
+
+
+def test_an_unchanged_hstore_and_a_claim_check_are_no_values(tmp_path: Path):
+    columns = {"id": {"type": "int32"}, "tags": {"type": "json"}, "text": {"type": "string"}}
+    lake, catalog = Lake(str(tmp_path)), catalog_of("postgres", "p.public.t", "id", columns)
+    same = "__debezium_unavailable_value"
+    land(
+        lake,
+        catalog,
+        plain_row(1, 10, tags='{"a": "b"}', text="x"),
+        plain_row(1, 20, tags=f'{{"{same}":"{same}"}}', text="y"),
+        plain_row(1, 30, tags={same: same}, text="z"),
+        plain_row(2, 40, tags=None, text="__debezium:s3:ref:v1:bucket|key"),
+    )
+    assert held(lake, catalog) == [
+        {"id": 1, "tags": '{"a": "b"}', "text": "z", "quality_issues": []}
+    ]
+    assert held(lake, catalog, "quarantine")[0]["quality_issues"] == ["undecodable:text"]
+
+
+def test_a_flattened_document_has_a_plain_key(tmp_path: Path):
+    columns = {"id": {"type": "string", "source": "_id"}, "v": {"type": "float64"}}
+    lake, catalog = Lake(str(tmp_path)), catalog_of("mongodb", "m.d.t", "id", columns)
+    land(lake, catalog, ({"id": "65f0"}, {"_id": "65f0", "v": 1.5}))
+    assert held(lake, catalog) == [{"id": "65f0", "v": 1.5, "quality_issues": []}]

@@ -258,3 +258,13 @@ def test_a_contract_that_changes_its_columns_has_the_table_made_again(stream: St
     before = {table: stream.lake.version(table) for table in stream.lake.tables()}
     stream.apply(catalog_of({"b": {"type": "string"}}))
     assert {table: stream.lake.version(table) for table in stream.lake.tables()} == before
+
+
+def test_a_contract_that_changes_its_key_has_the_table_made_again(stream: Stream):
+    types = {"id": "int", "a": "int"}
+    stream.send(types, id=1, a=1)
+    stream.send(types, id=2, a=1)
+    stream.apply(catalog_of(INT))
+    stream.send(types, id=3, a=7)
+    stream.apply(catalog_of(INT, {"key": "try"}, key="a"))
+    assert stream.rows("a", "id") == [(1, 2), (7, 3)]
