@@ -549,6 +549,9 @@ def main() -> int:
                     print(shrink(stack, plan, tally))
                 if time.monotonic() - began > said.minutes * 60:
                     break
+                if services.status() is None:
+                    print("the stack was stopped by somebody else")
+                    return 1
         finally:
             tally.print(time.monotonic() - began)
     return 1 if tally.faults else 0
