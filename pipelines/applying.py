@@ -24,19 +24,18 @@ from pipelines.bronze import keep_unkeyed, schema_blocks
 from pipelines.change.decode import EVENT_COLUMNS, decode_events
 from pipelines.change.images import DELETE, UPSERT
 from pipelines.change.position import ORDER, is_after, is_newer
-from pipelines.change.reduce import (
-    newest,
-    split_truncates,
-)
+from pipelines.change.reduce import newest, split_truncates
 from pipelines.contract import Catalog, Contract
 from pipelines.delta import Snapshot, commit_changes, locate, read_snapshot
 from pipelines.feed import Chunk
 from pipelines.history import extend_history
 from pipelines.quality import judge_rows
 from pipelines.state import (
+    CLOSED,
     CUT,
     FOUND,
     State,
+    in_epoch,
     no_place,
     open_state,
     quarantine_schema,
@@ -79,38 +78,6 @@ class Applied:
         return replace(other, **sums, position=position, notices=notices)
 
 
-def apply_chunk(
-    lake: Lake, catalog: Catalog, table: str, chunk: Chunk, *, now: datetime
-) -> Applied:
-    """Applies a chunk that the caller cut from bronze: for tables that are made anew elsewhere.
-
-    `chunk.version` is only kept, and must grow from chunk to chunk.
-
-    Raises:
-        ConflictError: when another process applied meanwhile.
-        LakeError: when a table cannot be read or written.
-    """
-    work = Work(
-        lake=lake, catalog=catalog, contract=catalog[table], now=now, app_id=f"rebuild/{table}"
-    )
-    return work.apply_chunk(chunk)
-
-
-def close_snapshots(
-    lake: Lake, catalog: Catalog, table: str, *, now: datetime, upto: int | None = None
-) -> Applied:
-    """Deletes what the full snapshots in bronze (up to an epoch) no longer brought; see `absent`.
-
-    Raises:
-        ConflictError: when another process applied meanwhile.
-        LakeError: when a table cannot be read or written.
-    """
-    contract = catalog[table]
-    work = Work(lake=lake, catalog=catalog, contract=contract, now=now, app_id=f"rebuild/{table}")
-    bronze = lake.handle(contract.bronze)
-    return work.close_snapshots(bronze, Applied(table=table), upto=upto)
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Decision:
     """Where each touched key must end: rows to add, and stored rows to take away, by table."""
@@ -141,10 +108,7 @@ class Work:
     def apply_chunk(self, chunk: Chunk) -> Applied:
         """One chunk, in the steps that the module's text tells."""
         state = open_state(self.lake, self.contract)
-        blocks = schema_blocks(
-            self.lake, set(chunk.rows["schema_fingerprint"].drop_nulls().unique())
-        )
-        events = decode_events(chunk.rows, self.contract, blocks)
+        events = decode_events(chunk.rows, self.contract, schema_blocks(self.lake, chunk.rows))
         unkeyed = keep_unkeyed(self.lake, events.unkeyed, self.now)
         rows, truncates = split_truncates(events.frame)
         waiting = state.waiting(self.contract)
@@ -152,37 +116,30 @@ class Work:
             self.lake, self.contract, state, rows, waiting, events.unchanged, truncates
         )
         decision = self._decide(rows, waiting, truncates, state)
-        stored = state.silver.snapshot.app_versions
-        app = {
-            name: version
-            for name, version in self._progress(chunk).items()
-            if stored.get(name) != version
-        }
-        self._write(state, decision, rows, truncates, app=app)
+        self._write(state, decision, rows, truncates, app=self.progress(state, chunk))
         return replace(decision.report, unkeyed=unkeyed)
 
-    def _progress(self, chunk: Chunk) -> dict[str, int]:
-        """What silver's commit says it has reached: a version of bronze, and a cut in those after it."""
+    def progress(self, state: State, chunk: Chunk) -> dict[str, int]:
+        """What silver has yet to say it has reached: a version of bronze, a cut in those after it, epochs."""
         reached = {} if chunk.version is None else {self.app_id: chunk.version}
-        return reached | dict(zip(CUT, chunk.cut or (), strict=False))
+        epochs = {in_epoch(epoch): 1 for epoch in chunk.epochs}
+        told = reached | epochs | dict(zip(CUT, chunk.cut or (), strict=False))
+        stored = state.silver.snapshot.app_versions
+        return {name: version for name, version in told.items() if stored.get(name) != version}
 
     def close_snapshots(
         self, bronze: DeltaTable, total: Applied, *, upto: int | None = None
     ) -> Applied:
         """`total`, and then the deletes that full snapshots up to an epoch tell by what they lack."""
         state = open_state(self.lake, self.contract)
-        app_id = f"closed/{self.contract.table}"
-        closed = state.silver.snapshot.app_versions.get(app_id, 0)
-        for snapshot in to_close(self.lake, self.contract, bronze, closed):
-            if upto is not None and snapshot.epoch > upto:
+        closed = state.silver.snapshot.app_versions.get(CLOSED, 0)
+        for epoch in to_close(self.lake, self.contract, bronze, closed):
+            if upto is not None and epoch > upto:
                 break
             state = open_state(self.lake, self.contract)
-            rows = deletes(self.lake, self.contract, state, snapshot)
-            none = rows.clear()
-            decision = self._decide(rows, state.waiting(self.contract), none, state)
-            self._write(state, decision, rows, none, app={app_id: snapshot.epoch})
-            report = replace(decision.report, events=0, late=0, position=total.position)
-            total = total.after(report)
+            rows = deletes(self.lake, self.contract, state, epoch)
+            report = self.settle(state, rows, app={CLOSED: epoch})
+            total = total.after(replace(report, events=0, late=0, position=total.position))
         return total
 
     def settle(self, state: State, events: pl.DataFrame, *, app: Mapping[str, int]) -> Applied:

@@ -34,7 +34,7 @@ from pipelines.quality import judge_rows
 from pipelines.query import mentioned, select
 from pipelines.reach import epochs, refuse_future
 from pipelines.rebuild import Overlay, overlay, rebuild
-from pipelines.state import AUDIT, OWN_ISSUES, silver_schema
+from pipelines.state import AUDIT, OWN_ISSUES, progress_of, silver_schema
 from pipelines.storage import Lake
 
 _REFERENCE = "a table its rules refer to"
@@ -172,7 +172,7 @@ class Past:
     def _is_behind(self, contract: Contract, bronze: DeltaTable, at: Moment) -> bool:
         """Whether bronze holds events up to the moment that silver has not applied."""
         silver = self.lake.open(contract.table)
-        reached = silver and silver.transaction_version(f"bronze/{bronze.metadata().id}")
+        reached = silver and silver.transaction_version(progress_of(bronze))
         if reached is None:
             return True
         if reached >= bronze.version():

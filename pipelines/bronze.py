@@ -14,10 +14,17 @@ from datetime import UTC, datetime
 import polars as pl
 from deltalake import DeltaTable
 
-from pipelines.absent import marker
 from pipelines.capture.records import Origin, RecordBatch
 from pipelines.change.envelope import describe
-from pipelines.change.position import PartitionState, assign, is_full_snapshot, log_after
+from pipelines.change.epochs import Start, epochs_in
+from pipelines.change.position import (
+    PartitionState,
+    assign,
+    ended,
+    is_full_snapshot,
+    log_after,
+    newest_streamed,
+)
 from pipelines.contract import Catalog
 from pipelines.errors import ConflictError
 from pipelines.landing import (
@@ -43,6 +50,9 @@ _BLOCKS: Mapping[str, pl.DataType] = {
     "first_topic": pl.String(),
     "first_seen_at": pl.Datetime("us", "UTC"),
 }
+
+#: The app transactions that tell of epochs: number and part of a `Start`.
+_EPOCH = "start/{}/{}"
 
 #: How far behind a partition's next offset its last rows are looked for before the whole table is.
 _TAIL_OFFSETS = 10_000
@@ -106,14 +116,13 @@ class Bronze:
         Of each topic: which full snapshot it holds whole (see `absent`). Of each connector whose
         topics were all read: until when its transactions are whole (see `cut`).
 
-        An epoch's snapshot is whole once a partition shows its end, for all were read beyond that.
+        An epoch's snapshot is whole once any partition shows its end, for all were read beyond that.
         """
         for topic, states in self._states.items():
             target = self._target(topic)
             epoch = max((state.epoch for state in states.values()), default=0)
-            ended = any(state.done for state in states.values() if state.epoch == epoch)
             handle = self.lake.open(target) if target else None
-            if not epoch or not ended or handle is None:
+            if not epoch or not ended(states.values(), epoch) or handle is None:
                 continue
             app = {marker(topic): epoch}
             if (handle.transaction_version(marker(topic)) or 0) < epoch:
@@ -182,8 +191,9 @@ class Bronze:
             return 0
         states = self._states.get(topic) or _load_states(self.lake, handle)
         placed, after = assign(fresh, states)
+        told = _new_epochs(handle, placed)
         try:
-            self.lake.write(handle, bronze_rows(placed), mode="append", app=ahead)
+            self.lake.write(handle, bronze_rows(placed), mode="append", app={**ahead, **told})
         except ConflictError:
             self._states.pop(topic, None)
             raise
@@ -266,13 +276,44 @@ class Bronze:
             self._known_blocks |= set(new)
 
 
-def schema_blocks(lake: Lake, fingerprints: set[str]) -> dict[str, str]:
-    """The schema blocks of these fingerprints."""
+def schema_blocks(lake: Lake, rows: pl.DataFrame) -> dict[str, str]:
+    """The schema blocks, by fingerprint, that came with some rows of bronze."""
+    fingerprints = set(rows["schema_fingerprint"].drop_nulls())
     if not fingerprints:
         return {}
     wanted = pl.col("schema_fingerprint").is_in(sorted(fingerprints))
     rows = lake.scan(SCHEMAS).filter(wanted).select("schema_fingerprint", "schema_json").collect()
     return dict(rows.iter_rows())
+
+
+def marker(topic: str) -> str:
+    """The app transaction whose version is the epoch of a topic's last complete snapshot."""
+    return f"snapshot/{topic}"
+
+
+def epochs_of(handle: DeltaTable) -> list[Start]:
+    """Where the partitions of a bronze table entered epochs.
+
+    They stand as app transactions in the commits that showed them, numbered, since Delta lists none.
+    """
+    known = list[Start]()
+    while (epoch := handle.transaction_version(_EPOCH.format(len(known), "epoch"))) is not None:
+        partition, written = (
+            handle.transaction_version(_EPOCH.format(len(known), part)) or 0
+            for part in Start._fields[1:]
+        )
+        known.append(Start(epoch, partition, written))
+    return known
+
+
+def _new_epochs(handle: DeltaTable, placed: pl.DataFrame) -> dict[str, int]:
+    """What a batch shows first of epochs, as app transactions."""
+    known, told = epochs_of(handle), dict[str, int]()
+    seen = {start[:2] for start in known}
+    new = [start for start in epochs_in(placed) if start[:2] not in seen]
+    for number, start in enumerate(new, start=len(known)):
+        told |= {_EPOCH.format(number, part): value for part, value in start._asdict().items()}
+    return told
 
 
 def _app_id(origin: Origin, topic: str, partition: int) -> str:
@@ -333,9 +374,11 @@ def _load_state(tail: pl.DataFrame, written_ms: int) -> PartitionState:
     current = tail.filter(pl.col("source_epoch") == last["source_epoch"]).sort(
         "source_commit", "source_event"
     )
+    written = pl.col("kafka_timestamp").dt.epoch("ms")
     return PartitionState(
         epoch=last["source_epoch"],
         written_ms=written_ms,
+        streamed_ms=newest_streamed(tail.with_columns(written)),
         commit=current["source_commit"][-1],
         event=current["source_event"][-1],
         snapshot_ms=last["source_epoch"] or None,

@@ -18,13 +18,13 @@ from typing import Any
 
 import polars as pl
 
-from pipelines.absent import marker
+from pipelines.bronze import marker
 from pipelines.change.position import ORDER, is_after
 from pipelines.contract import Catalog, Contract
 from pipelines.delta import live_rows, read_snapshot
 from pipelines.errors import LagError, LakeError
 from pipelines.feed import chunks
-from pipelines.state import CUT, State, open_state
+from pipelines.state import CUT, State, open_state, progress_of
 from pipelines.storage import Lake
 from pipelines.topics import prefix_of, table_of
 
@@ -264,9 +264,8 @@ def reached(lake: Lake, contract: Contract) -> int | None:
     """The version of bronze that a silver table has fully applied."""
     if lake.version(contract.table) is None:
         return None
-    bronze = lake.handle(contract.bronze).metadata().id
-    snapshot = read_snapshot(lake.path(contract.table), lake.options)
-    return snapshot.app_versions.get(f"bronze/{bronze}")
+    progress = progress_of(lake.handle(contract.bronze))
+    return lake.handle(contract.table).transaction_version(progress)
 
 
 # ---- GOLD ---- #

@@ -26,7 +26,7 @@ from pipelines.errors import DriftError
 from pipelines.history import history_schema
 from pipelines.plan import parents_of
 from pipelines.rebuild import overlay, rebuild
-from pipelines.state import quarantine_schema, silver_schema, tombstone_schema
+from pipelines.state import CLOSED, progress_of, quarantine_schema, silver_schema, tombstone_schema
 from pipelines.storage import Lake, schema_of
 
 LEARNED = "system.main.learned_columns"
@@ -231,7 +231,7 @@ def _make_again(lake: Lake, catalog: Catalog, contract: Contract, now: datetime)
     """
     snapshot = read_snapshot(lake.path(contract.table), lake.options)
     bronze = lake.handle(contract.bronze)
-    reached = snapshot.app_versions.get(f"bronze/{bronze.metadata().id}")
+    reached = snapshot.app_versions.get(progress_of(bronze))
     if reached is None:
         reached = -1
     with tempfile.TemporaryDirectory(prefix="medallion-again-") as folder:
@@ -250,7 +250,7 @@ def _make_again(lake: Lake, catalog: Catalog, contract: Contract, now: datetime)
                 app={
                     name: version
                     for name, version in app.items()
-                    if name.startswith(("bronze/", "closed/"))
+                    if name == CLOSED or name.startswith(("bronze/", "epoch/"))
                 },
                 metadata={
                     "contract_version": contract.version,

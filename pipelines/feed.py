@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 
 import polars as pl
 import pyarrow as pa
 from deltalake import DeltaTable
 
-from pipelines.bronze import BRONZE
+from pipelines.bronze import BRONZE, epochs_of
 from pipelines.change.decode import BRONZE_COLUMNS
+from pipelines.change.epochs import share_epochs
+from pipelines.storage import Lake
 
 #: Events held at once: some 300 bytes each decoded, so about 100 MB.
 CHUNK_EVENTS = 250_000
@@ -24,6 +26,8 @@ class Chunk:
     version: int | None
     #: Rows of these versions at this position and after it were left out.
     cut: tuple[int, int, int] | None = None
+    #: The epochs that these rows, and all before them, are placed in; empty when some are still to come.
+    epochs: tuple[int, ...] = ()
 
 
 def chunks(
@@ -31,10 +35,13 @@ def chunks(
 ) -> Iterator[Chunk]:
     """The rows added after a version (None: all) up to another, oldest first, in chunks of whole versions.
 
-    The Delta change feed gives them (Delta protocol, "Change Data Files": commits that only add
-    files need none), so that a compaction of bronze brings nothing twice.
+    In a chunk they stand in the order they landed: by version, partition and offset. Their epochs
+    are those of all partitions (`share_epochs`). The Delta change feed gives them (Delta protocol,
+    "Change Data Files": commits that only add files need none), so that a compaction of bronze
+    brings nothing twice.
     """
     last = handle.version() if upto is None else min(upto, handle.version())
+    epoch = share_epochs(epochs_of(handle))
     first = 0 if after is None else after + 1
     sizes = {
         entry["version"]: _rows_added(entry)
@@ -45,10 +52,33 @@ def chunks(
     for version in range(first, last + 1):
         held += sizes.get(version, 0)
         if held >= events or version == last:
-            yield Chunk(
-                rows=_between(handle, start, version) if held else no_rows(), version=version
-            )
+            rows = _between(handle, start, version).with_columns(epoch) if held else no_rows()
+            yield Chunk(rows=rows, version=version)
             start, held = version + 1, 0
+
+
+def events(lake: Lake, handle: DeltaTable) -> pl.LazyFrame:
+    """All rows of a bronze table, with the epochs of all partitions."""
+    return lake.scan_handle(handle).with_columns(share_epochs(epochs_of(handle)))
+
+
+def moved(lake: Lake, bronze: str, reached: int, new: Collection[int]) -> pl.DataFrame:
+    """The rows up to a version that some epochs take in, and that landed before these showed.
+
+    They were applied in an older epoch, and are to be applied again in this one.
+    """
+    starts = epochs_of(lake.handle(bronze))
+    epoch = share_epochs(starts)
+    day_before = min(start.written_ms for start in starts if start.epoch in new) // 86_400_000 - 1
+    return (
+        lake.scan(bronze, reached)
+        .filter(pl.col("ingestion_date") >= pl.lit(day_before).cast(pl.Int32).cast(pl.Date))
+        .select(BRONZE_COLUMNS)
+        .filter(epoch.is_in(new) & (epoch != pl.col("source_epoch")))
+        .with_columns(epoch)
+        .sort("kafka_partition", "kafka_offset")
+        .collect(engine="streaming")
+    )
 
 
 def _rows_added(entry: dict[str, object]) -> int:
@@ -57,12 +87,14 @@ def _rows_added(entry: dict[str, object]) -> int:
 
 
 def _between(handle: DeltaTable, first: int, last: int) -> pl.DataFrame:
+    marks = ["_change_type", "_commit_version"]
     reader = handle.load_cdf(
-        starting_version=first, ending_version=last, columns=[*BRONZE_COLUMNS, "_change_type"]
+        starting_version=first, ending_version=last, columns=[*BRONZE_COLUMNS, *marks]
     )
     frame = pl.from_arrow(pa.RecordBatchReader.from_stream(reader).read_all())
     assert isinstance(frame, pl.DataFrame)  # noqa: S101 - a table comes in
-    return frame.filter(pl.col("_change_type") == "insert").drop("_change_type")
+    inserted = frame.filter(pl.col("_change_type") == "insert")
+    return inserted.sort("_commit_version", "kafka_partition", "kafka_offset").drop(marks)
 
 
 def no_rows() -> pl.DataFrame:

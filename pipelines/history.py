@@ -73,15 +73,18 @@ def extend_history(
     stored = locate(snapshot, touched, key, [name for name in schema if name not in key])
     ends = pl.concat([truncates.select(*ORDER, "source_timestamp"), truncated])
     merged = _with_truncates(pl.concat([stored, new], how="diagonal"), ends, key)
-    needed, needless = _without_needless(_distinct(merged, contract), key)
+    distinct = _distinct(merged, contract)
+    needed, needless = _without_needless(distinct, key)
+    replaced = stored.join(distinct.select(FOUND), on=FOUND, how="anti").select(FOUND)
     timeline = _intervals(needed, key)
     changed = timeline.filter(
         pl.col("_file").is_null()
         | pl.any_horizontal(~pl.col(f"_old:{name}").eq_missing(pl.col(name)) for name in _MENDED)
     )
-    if not len(changed) and not len(needless):
+    stale = changed.filter(pl.col("_file").is_not_null()).select(FOUND)
+    moved = pl.concat([stale, needless, replaced])
+    if not len(changed) and not len(moved):
         return
-    moved = pl.concat([changed.filter(pl.col("_file").is_not_null()).select(FOUND), needless])
     commit_changes(
         snapshot,
         removed=moved if len(moved) else no_place(),
@@ -152,13 +155,14 @@ def _without_needless(versions: pl.DataFrame, key: list[str]) -> tuple[pl.DataFr
 
 
 def _distinct(versions: pl.DataFrame, contract: Contract) -> pl.DataFrame:
-    """Each version once, the stored one first.
+    """Each version once: in its newest epoch, and the stored one first.
 
     An event that is applied again has its id; one that was sent again has its position and its
     values, at a later offset.
     """
     known = pl.col("source_bronze_id").is_not_null()
-    own = versions.filter(known).unique(
+    newest = versions.filter(known).sort(ORDER[0], descending=True, maintain_order=True)
+    own = newest.unique(
         [*contract.key, "source_bronze_id", "is_deleted"], keep="first", maintain_order=True
     )
     versions = pl.concat([own, versions.filter(~known)])

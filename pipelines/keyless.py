@@ -8,7 +8,7 @@ follows the events in bronze, not the change: right for the small tables that ha
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 import polars as pl
@@ -24,7 +24,7 @@ from pipelines.change.ndjson import parse
 from pipelines.change.position import ORDER, is_after
 from pipelines.change.reduce import split_truncates
 from pipelines.contract.model import ROW_ID
-from pipelines.feed import chunks
+from pipelines.feed import Chunk, no_rows
 from pipelines.state import open_state
 
 _ADDS = ("INSERT", "UPDATE", "SNAPSHOT", "UPSERT")
@@ -32,16 +32,19 @@ _TAKES = ("UPDATE", "DELETE")
 _TOTAL_ORDER = r'"total_order"\s*:\s*(\d+)'
 
 
-def apply_bag(work: Work, bronze: DeltaTable, upto: int) -> Applied:
-    """Brings a keyless table to a version of bronze: rows that are too few are added, others taken.
+def apply_bag(work: Work, bronze: DeltaTable, pieces: Iterable[Chunk], upto: int) -> Applied:
+    """Brings a keyless table to what all pieces together tell: rows too few are added, others taken.
+
+    `upto` is the version of bronze they were cut from; a second count of the same changes nothing.
 
     Raises:
         ConflictError: when another process applied meanwhile; running again is right.
     """
-    table, state = work.contract.table, open_state(work.lake, work.contract)
+    state = open_state(work.lake, work.contract)
     if state.silver.snapshot.app_versions.get(work.app_id) == upto:
-        return Applied(table=table)
-    rows = pl.concat([chunk.rows for chunk in chunks(bronze, None, upto=upto)])
+        return Applied(table=work.contract.table)
+    pieces = list(pieces)
+    rows = pl.concat([no_rows(), *(piece.rows for piece in pieces)])
     signed, unkeyed = _signed(work, rows)
     unkept = keep_unkeyed(work.lake, unkeyed, work.now)
     counted = _counted(_since_the_last_reset(work, bronze, signed))
@@ -58,13 +61,14 @@ def apply_bag(work: Work, bronze: DeltaTable, upto: int) -> Applied:
         pl.lit(DELETE).alias("_verb"), pl.lit([], pl.List(pl.String())).alias("_issues"), *here
     )
     events = pl.concat([new, gone], how="diagonal_relaxed")
-    report = work.settle(state, events, app={work.app_id: upto})
+    app = work.progress(state, pieces[-1]) if pieces else {}
+    report = work.settle(state, events, app=app)
     return replace(report, events=len(rows), unkeyed=unkept)
 
 
 def _signed(work: Work, rows: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
     """Images added (`_sign` 1) and taken (-1), truncates, and events of which no image can be read."""
-    blocks = schema_blocks(work.lake, set(rows["schema_fingerprint"].drop_nulls().unique()))
+    blocks = schema_blocks(work.lake, rows)
     operation = pl.col("operation_type")
     kept = operation.is_in([*_ADDS, "TRUNCATE"])
     plus = decode_events(rows.filter(kept), work.contract, blocks)
@@ -104,8 +108,9 @@ def _since_the_last_reset(work: Work, bronze: DeltaTable, signed: pl.DataFrame) 
     rows, truncates = split_truncates(signed)
     if len(truncates):
         rows = rows.filter(is_after(truncates.select(ORDER).sort(ORDER).row(-1)))
-    snapshots = to_close(work.lake, work.contract, bronze, 0)
-    return rows.filter(pl.col(ORDER[0]) >= snapshots[-1].epoch) if snapshots else rows
+    here = set(rows[ORDER[0]])  # the pieces may end before a snapshot that bronze holds
+    shown = [epoch for epoch in to_close(work.lake, work.contract, bronze, 0) if epoch in here]
+    return rows.filter(pl.col(ORDER[0]) >= shown[-1]) if shown else rows
 
 
 def _counted(rows: pl.DataFrame) -> pl.DataFrame:

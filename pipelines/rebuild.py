@@ -5,21 +5,21 @@ Bronze is not copied: the new lake sees some tables of the old one, and writes n
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
 import polars as pl
-import pyarrow as pa
 from deltalake import DeltaTable
 
-from pipelines.applying import apply_chunk, close_snapshots
+from pipelines.applying import Applied, Work
 from pipelines.bronze import SCHEMAS
-from pipelines.change.decode import BRONZE_COLUMNS
 from pipelines.contract import Catalog, Contract
-from pipelines.delta import read_snapshot
 from pipelines.errors import LakeError
-from pipelines.feed import CHUNK_EVENTS, Chunk, no_rows
+from pipelines.feed import CHUNK_EVENTS, Chunk, chunks, no_rows
+from pipelines.keyless import apply_bag
+from pipelines.state import CLOSED
 from pipelines.storage import Lake
 
 
@@ -79,15 +79,20 @@ def rebuild(
     Raises:
         LakeError: when bronze cannot be read, or the folder not written.
     """
-    bronze, events, number = lake.handle(catalog[table].bronze), 0, 0
-    for number, rows in enumerate(landed(bronze, until, piece_events, keep), start=1):
-        apply_chunk(lake, catalog, table, Chunk(rows=rows, version=number), now=now)
-        events += len(rows)
-        progress(len(rows))
+    bronze, contract = lake.handle(catalog[table].bronze), catalog[table]
+    work = Work(lake=lake, catalog=catalog, contract=contract, now=now, app_id=f"rebuild/{table}")
+    pieces = landed(bronze, until, piece_events, keep)
+    if contract.identity == "row":
+        return apply_bag(work, bronze, pieces, until).events
+    events, last = 0, 0
+    for piece in pieces:
+        work.apply_chunk(piece)
+        events, last = events + len(piece.rows), piece.version or 0
+        progress(len(piece.rows))
     closed = _closed(lake, table)
     upto = closed if before_epoch is None else min(closed, before_epoch)
-    close_snapshots(lake, catalog, table, now=now, upto=upto)
-    apply_chunk(lake, catalog, table, Chunk(rows=no_rows(), version=number + 1), now=now)
+    work.close_snapshots(bronze, Applied(table=table), upto=upto)
+    work.apply_chunk(Chunk(rows=no_rows(), version=last + 1))
     return events
 
 
@@ -95,58 +100,21 @@ def _closed(lake: Overlay, table: str) -> int:
     """The last full snapshot whose missing rows the lake below has deleted."""
     if lake.below.version(table) is None:
         return 0
-    snapshot = read_snapshot(lake.below.path(table), lake.below.options)
-    return snapshot.app_versions.get(f"closed/{table}", 0)
+    return lake.below.handle(table).transaction_version(CLOSED) or 0
 
 
 def landed(
     handle: DeltaTable, until: int, size: int, keep: pl.Expr | None = None
-) -> Iterator[pl.DataFrame]:
-    """The rows of bronze up to a version, in the order they landed, in pieces of `size` rows.
+) -> Iterator[Chunk]:
+    """The rows of bronze up to a version, in the order they landed, in pieces of `size` rows, numbered.
 
     Memory holds a piece and a Delta commit.
     """
-    held = no_rows()
-    for batch in _commits(handle, until):
-        held = pl.concat([held, batch if keep is None else batch.filter(keep)])
+    held, numbers = no_rows(), itertools.count(1)
+    for chunk in chunks(handle, None, upto=until):
+        held = pl.concat([held, chunk.rows if keep is None else chunk.rows.filter(keep)])
         while len(held) >= size:
-            yield held.head(size)
+            yield Chunk(rows=held.head(size), version=next(numbers))
             held = held.tail(-size)
     if len(held):
-        yield held
-
-
-#: Rows of bronze read at once.
-_AT_ONCE = CHUNK_EVENTS
-
-
-def _commits(handle: DeltaTable, until: int) -> Iterator[pl.DataFrame]:
-    """Rows in the order of the commits, within one by partition and offset."""
-    first, held, sizes = 0, 0, _sizes(handle)
-    for version in range(until + 1):
-        held += sizes.get(version, 0)
-        if held >= _AT_ONCE or version == until:
-            if held:
-                yield _between(handle, first, version)
-            first, held = version + 1, 0
-
-
-def _sizes(handle: DeltaTable) -> dict[int, int]:
-    """Rows that each version added."""
-    metrics = {entry["version"]: entry.get("operationMetrics") or {} for entry in handle.history()}
-    return {
-        version: int(each.get("num_added_rows", 0))
-        for version, each in metrics.items()
-        if each.get("num_added_rows")
-    }
-
-
-def _between(handle: DeltaTable, first: int, last: int) -> pl.DataFrame:
-    marks = ["_change_type", "_commit_version"]
-    reader = handle.load_cdf(
-        starting_version=first, ending_version=last, columns=[*BRONZE_COLUMNS, *marks]
-    )
-    frame = pl.from_arrow(pa.RecordBatchReader.from_stream(reader).read_all())
-    assert isinstance(frame, pl.DataFrame)  # noqa: S101 - a table comes in
-    inserted = frame.filter(pl.col("_change_type") == "insert")
-    return inserted.sort("_commit_version", "kafka_partition", "kafka_offset").drop(marks)
+        yield Chunk(rows=held, version=next(numbers))

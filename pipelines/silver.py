@@ -8,16 +8,17 @@ from dataclasses import replace
 from datetime import datetime
 
 import polars as pl
+from deltalake import DeltaTable
 
 from pipelines.applying import Applied, Work
-from pipelines.bronze import schema_blocks
+from pipelines.bronze import epochs_of, schema_blocks
 from pipelines.change.position import ORDER, is_before
-from pipelines.contract import Catalog
+from pipelines.contract import Catalog, Contract
 from pipelines.cut import Limit
 from pipelines.evolution import decide, drifts_in, follow_contract, learn
-from pipelines.feed import CHUNK_EVENTS, Chunk, chunks, no_rows
+from pipelines.feed import CHUNK_EVENTS, Chunk, chunks, moved, no_rows
 from pipelines.keyless import apply_bag
-from pipelines.state import State, open_state
+from pipelines.state import State, in_epoch, open_state, progress_of
 from pipelines.storage import Lake
 
 __all__ = ["Applied", "apply"]
@@ -52,15 +53,17 @@ def apply(
     bronze = lake.open(contract.bronze)
     if bronze is None:
         return total
-    app_id = f"bronze/{bronze.metadata().id}"
+    app_id = progress_of(bronze)
     reached = state.silver.snapshot.app_versions.get(app_id)
     work = Work(lake=lake, catalog=catalog, contract=contract, now=now, app_id=app_id)
     upto = bronze.version() if limit is None else min(limit.version, bronze.version())
     if contract.identity == "row":
-        done = replace(apply_bag(work, bronze, upto), version=lake.version(table))
+        pieces = _within(chunks(bronze, None, upto=upto), limit, reached)
+        done = replace(apply_bag(work, bronze, pieces, upto), version=lake.version(table))
         return replace(done, bronze_version=bronze.version(), seconds=time.monotonic() - began)
     held = False
-    pieces = _within(chunks(bronze, reached, events=chunk_events, upto=upto), limit, reached)
+    news = chunks(bronze, reached, events=chunk_events, upto=upto)
+    pieces = _with_moved(_within(news, limit, reached), lake, bronze, contract, state)
     for chunk in _with_rejudging(pieces, state, reached):
         work, told = _following(work, chunk, newest=chunk.version == upto)
         total = total.after(replace(work.apply_chunk(chunk), notices=told))
@@ -88,10 +91,26 @@ def _within(pieces: Iterable[Chunk], limit: Limit | None, reached: int | None) -
         yield Chunk(rows=rows, version=whole, cut=limit.position if held else None)
 
 
+def _with_moved(
+    pieces: Iterable[Chunk], lake: Lake, bronze: DeltaTable, contract: Contract, state: State
+) -> Iterable[Chunk]:
+    """The chunks, and before them the applied events that an epoch takes in which came to light since."""
+    known = state.silver.snapshot.app_versions
+    starts = {start.epoch for start in epochs_of(bronze)}
+    new = tuple(epoch for epoch in sorted(starts) if in_epoch(epoch) not in known)
+    reached = known.get(progress_of(bronze))
+    if new and reached is not None:
+        rows = moved(lake, contract.bronze, reached, new)
+        for start in range(0, len(rows), CHUNK_EVENTS):
+            yield Chunk(rows=rows.slice(start, CHUNK_EVENTS), version=reached)
+    for piece in pieces:
+        yield replace(piece, epochs=new)
+
+
 def _following(work: Work, chunk: Chunk, *, newest: bool) -> tuple[Work, tuple[str, ...]]:
     """The work under the contract that the chunk's messages leave, and what there is to say of them."""
-    marks = set(chunk.rows["schema_fingerprint"].drop_nulls().unique())
-    found = drifts_in(chunk.rows, work.contract, schema_blocks(work.lake, marks), newest=newest)
+    blocks = schema_blocks(work.lake, chunk.rows)
+    found = drifts_in(chunk.rows, work.contract, blocks, newest=newest)
     taken, told = decide(work.contract, found)
     if not taken:
         return work, told

@@ -13,6 +13,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import polars as pl
+from deltalake import DeltaTable
 
 from pipelines.change.images import UPSERT
 from pipelines.change.position import ORDER, is_before
@@ -38,6 +39,9 @@ AUDIT: Mapping[str, pl.DataType] = {
 
 #: App transactions of silver: the position up to which it was applied beyond whole versions of bronze.
 CUT = ("cut/epoch", "cut/commit", "cut/event")
+
+#: The app transaction of silver that says up to which epoch full snapshots have closed its rows.
+CLOSED = "closed"
 
 #: Where a stored row lies: its data file, and its place in it.
 FOUND = ("_file", "_row")
@@ -146,6 +150,19 @@ def open_state(lake: Lake, contract: Contract) -> State:
         lake.create(table, schema, stats_columns=stats, configuration=_DV)
         places[layer] = Place(table=table, snapshot=read_snapshot(lake.path(table), lake.options))
     return State(**places)
+
+
+def progress_of(bronze: DeltaTable) -> str:
+    """The app transaction of silver whose version is that of bronze up to which all is applied.
+
+    It bears bronze's own id: a bronze table that was made anew starts over.
+    """
+    return f"bronze/{bronze.metadata().id}"
+
+
+def in_epoch(epoch: int) -> str:
+    """The app transaction of silver that says: what bronze held of an epoch is applied in it."""
+    return f"epoch/{epoch}"
 
 
 def shaped(rows: pl.DataFrame, schema: Mapping[str, pl.DataType]) -> pl.DataFrame:

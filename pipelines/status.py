@@ -12,6 +12,7 @@ from pipelines.capture.broker import Broker
 from pipelines.contract import Catalog, Contract
 from pipelines.delta import read_snapshot
 from pipelines.settings import Settings
+from pipelines.state import progress_of
 from pipelines.storage import Lake
 
 
@@ -86,7 +87,7 @@ def _silver(
     handle = lake.open(contract.table)
     applied = None
     if bronze is not None and handle is not None:
-        applied = handle.transaction_version(f"bronze/{bronze.metadata().id}")
+        applied = handle.transaction_version(progress_of(bronze))
     return TableStatus(
         table=contract.table,
         rows=count(lake, contract.table),

@@ -12,7 +12,7 @@ from pipelines.change.images import DELETE, UPSERT, old_keys
 from pipelines.change.position import ORDER
 from pipelines.change.reduce import UNAVAILABLE, fill_across_moves, fill_unchanged
 from pipelines.contract import Contract
-from pipelines.feed import no_rows
+from pipelines.feed import events, no_rows
 from pipelines.state import FOUND, OWN_ISSUES, State
 from pipelines.storage import Lake
 
@@ -111,7 +111,7 @@ def _ancestors(
     lake: Lake, contract: Contract, texts: pl.Series, unchanged: Sequence[str]
 ) -> pl.DataFrame:
     """All events under these keys, and under those that their rows had before: from bronze, which forgets none."""
-    bronze = lake.scan(contract.bronze).select(BRONZE_COLUMNS)
+    bronze = events(lake, lake.handle(contract.bronze)).select(BRONZE_COLUMNS)
     wanted, rows = set(texts), no_rows()
     while missing := wanted - set(rows["key"]):
         rows = pl.concat([rows, bronze.filter(pl.col("key").is_in(sorted(missing))).collect()])
@@ -119,8 +119,7 @@ def _ancestors(
         if known == wanted:
             break
         wanted = known
-    blocks = schema_blocks(lake, set(rows["schema_fingerprint"].drop_nulls()))
-    frame = decode_events(rows, contract, blocks).frame
+    frame = decode_events(rows, contract, schema_blocks(lake, rows)).frame
     lacking = [
         pl.lit(value=False).alias(f"_same:{name}")
         for name in unchanged

@@ -12,8 +12,9 @@
 * an event without a position (incremental snapshot, tombstone, a flat row without metadata) is as
   new as the newest before it in its partition, where Kafka's order decides.
 
-Positions are given once, when an event lands in bronze, and never computed again: silver, history,
-late-event tests and truncates all compare the same four numbers.
+Positions are given once, when an event lands in bronze, as far as its own partition tells: silver,
+history, late-event tests and truncates all compare the same four numbers. Epochs alone are completed
+where bronze is read (`epochs`), since a partition may land before the one that shows a snapshot.
 """
 
 from __future__ import annotations
@@ -44,6 +45,8 @@ class PartitionState:
     in_snapshot: bool = False
     #: Whether the epoch's snapshot of this table is known to be complete.
     done: bool = False
+    #: When the producer had written the newest streamed event, in milliseconds.
+    streamed_ms: int = 0
     #: The latest source time of a streamed event, in microseconds, and the log that it came from.
     time_us: int | None = None
     log: str | None = None
@@ -67,9 +70,7 @@ def assign(
         _assign_partition(part, states.get(int(partition[0]), PartitionState()))
         for partition, part in ordered.group_by("kafka_partition", maintain_order=True)
     ]
-    frame = (
-        _share_epochs(pl.concat([part for part, _ in parts]), states) if parts else _empty(ordered)
-    )
+    frame = pl.concat([part for part, _ in parts]) if parts else _empty(ordered)
     after = {int(part["kafka_partition"][0]): state for part, state in parts}
     return frame, {**states, **after}
 
@@ -270,6 +271,7 @@ def _state_after(
         event=event,
         snapshot_ms=snapshot_ms,
         in_snapshot=is_full_snapshot(last["snapshot"]),
+        streamed_ms=max(state.streamed_ms, newest_streamed(part)),
         **log_after(current, state if last["source_epoch"] == state.epoch else PartitionState()),
         last_key=last["key"],
         last_was_delete=last["operation_type"] == "DELETE",
@@ -291,32 +293,21 @@ def log_after(current: pl.DataFrame, state: PartitionState) -> dict[str, Any]:
     }
 
 
-def _share_epochs(frame: pl.DataFrame, states: Mapping[int, PartitionState]) -> pl.DataFrame:
-    """Epochs across partitions: a partition that a snapshot sent no row to still enters its epoch.
+def newest_streamed(part: pl.DataFrame) -> int:
+    """When the producer had written the newest streamed event, in milliseconds; 0 where there is none."""
+    return part.select(pl.col("kafka_timestamp").filter(_streamed()).max()).item() or 0
 
-    The producer's clock tells: what it wrote after a row of a snapshot, in any partition, belongs
-    to that snapshot or to what follows it.
+
+def ended(states: Iterable[PartitionState], epoch: int) -> bool:
+    """Whether partitions that were all read show the end of an epoch's snapshot.
+
+    A row says that it is the last, or an event was streamed after the first row, in any partition.
     """
-    seen = (
-        frame.filter(
-            pl.col("snapshot").is_in(_FULL_SNAPSHOT), pl.col("kafka_timestamp").is_not_null()
-        )
-        .group_by("source_epoch")
-        .agg(pl.col("kafka_timestamp").min())
+    states = list(states)
+    began = min((state.written_ms for state in states if state.epoch == epoch), default=None)
+    return began is not None and any(
+        (state.done and state.epoch == epoch) or state.streamed_ms > began for state in states
     )
-    starts = dict(
-        sorted((state.epoch, state.written_ms) for state in states.values() if state.epoch)
-    )
-    starts |= {epoch: written for epoch, written in seen.iter_rows() if epoch not in starts}
-    own = pl.col("source_time_us") // 1000
-    for epoch, written in sorted(starts.items()):
-        # A row of the very snapshot, or what was written after it had begun.
-        belongs = (pl.col("kafka_timestamp") > written) | (_is_full() & (own == epoch))
-        later = belongs.fill_null(value=False) & (pl.col("source_epoch") < epoch)
-        frame = frame.with_columns(
-            pl.when(later).then(epoch).otherwise("source_epoch").alias("source_epoch")
-        )
-    return frame
 
 
 def exceeds(pairs: Sequence[tuple[pl.Expr, pl.Expr]]) -> pl.Expr:

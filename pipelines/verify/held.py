@@ -9,6 +9,7 @@ import polars as pl
 from deltalake import DeltaTable
 
 from pipelines.contract import Contract
+from pipelines.state import progress_of
 from pipelines.storage import Lake, schema_of
 from pipelines.verify.compare import ISSUES, PLACE, within, without_key
 from pipelines.verify.errors import VerifyError
@@ -125,9 +126,7 @@ def open_held(lake: Lake, contract: Contract) -> Held:
         handles = _open_all(lake, contract)
     silver = handles["silver"]
     bronze = lake.open(contract.bronze)
-    applied = (
-        None if bronze is None else silver.transaction_version(f"bronze/{bronze.metadata().id}")
-    )
+    applied = None if bronze is None else silver.transaction_version(progress_of(bronze))
     return Held(
         lake=lake,
         contract=contract,

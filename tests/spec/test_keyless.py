@@ -13,6 +13,7 @@ import polars as pl
 import pytest
 from pydantic import ValidationError
 
+from pipelines.asof import query_as_of
 from pipelines.avro import Wire, open_registry
 from pipelines.bronze import Bronze
 from pipelines.capture.blocks import BlockCutter
@@ -20,6 +21,8 @@ from pipelines.capture.records import Columns, Origin, Partition, RecordBatch, t
 from pipelines.contract import Catalog
 from pipelines.contract.model import Contract
 from pipelines.ingest import capture_file
+from pipelines.moment import parse_moment
+from pipelines.replay import check
 from pipelines.silver import apply
 from pipelines.storage import Lake
 
@@ -101,6 +104,18 @@ def test_a_bag_is_what_was_added_less_what_was_taken(tmp_path: Path, cuts: tuple
     assert {table: lake.version(table) for table in lake.tables()} == before
     land(lake, catalog, BAG[3:], len(BAG))  # the connector sends them again
     assert held(lake) == LEFT
+    replayed = check(lake, catalog, TABLE, now=NOW)
+    assert (replayed.differing, replayed.differences) == (0, ())
+
+
+def test_a_bag_as_of_a_position(tmp_path: Path):
+    lake, catalog = Lake(str(tmp_path)), catalog_of("row")
+    land(lake, catalog, BAG, 0)
+    for position, rows in {
+        "0/10/10": {(1, "x"): 2, (2, None): 1}, "0/30/30": {(1, "x"): 2, (2, None): 1}, "0/50/50": {(1, "x"): 2, (3, "y"): 2},
+    }.items():  # fmt: skip
+        past = query_as_of(lake, catalog, f"SELECT a, b FROM {TABLE}", parse_moment(position))
+        assert Counter(past.rows.rows()) == Counter(rows), position
 
 
 def test_a_truncate_and_a_new_snapshot_empty_the_bag(tmp_path: Path):

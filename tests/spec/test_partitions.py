@@ -6,7 +6,6 @@ The broker hands a topic's partitions over one after the other, so a later batch
 from __future__ import annotations
 
 import json
-from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -14,9 +13,10 @@ import pytest
 from pipelines.bronze import Bronze
 from pipelines.capture.blocks import BlockCutter
 from pipelines.capture.records import Columns, Origin, Partition, RecordBatch, to_frame
+from pipelines.replay import check
 from pipelines.silver import apply
 from pipelines.storage import Lake
-from tests.spec.test_snapshots import TABLE, TOPIC, Record, catalog_of, event, held, snapshot
+from tests.spec.test_snapshots import NOW, TABLE, TOPIC, Record, catalog_of, event, held, snapshot
 
 SNAPSHOT = snapshot(1, 2, 3, began=1_000)
 #: Read first, written last.
@@ -49,15 +49,26 @@ def batch(records: list[Record], offsets: dict[int, int]) -> RecordBatch:
 
 
 def silver_after(folder: Path, *batches: list[Record], anew: bool) -> dict[int, str]:
-    """Silver when these batches have landed, all in one process or each in its own."""
-    lake, catalog, offsets = Lake(str(folder)), catalog_of(), dict[int, int]()
-    bronze = Bronze(lake, catalog)
-    for records in batches:
-        bronze = Bronze(lake, catalog) if anew else bronze
-        bronze.land(batch(records, offsets))
-    bronze.finish([TOPIC], datetime(2026, 1, 1, tzinfo=UTC))
-    apply(lake, catalog, TABLE, now=datetime(2026, 1, 1, tzinfo=UTC))
-    return held(lake)
+    """Silver when these batches have landed, all in one process or each in its own.
+
+    It is the same whether silver is brought on after each batch or at the end, and what bronze makes.
+    """
+    seen = list[dict[int, str]]()
+    for often in (False, True):
+        lake, catalog, offsets = Lake(str(folder / str(often))), catalog_of(), dict[int, int]()
+        bronze = Bronze(lake, catalog)
+        for records in batches:
+            bronze = Bronze(lake, catalog) if anew else bronze
+            bronze.land(batch(records, offsets))
+            if often:
+                apply(lake, catalog, TABLE, now=NOW)
+        bronze.finish([TOPIC], NOW)
+        apply(lake, catalog, TABLE, now=NOW)
+        replayed = check(lake, catalog, TABLE, now=NOW)
+        assert (replayed.differing, replayed.differences) == (0, ())
+        seen.append(held(lake))
+    assert seen[0] == seen[1]
+    return seen[0]
 
 
 @pytest.mark.parametrize("anew", [False, True])
@@ -112,16 +123,7 @@ def in_three_partitions(note: str, began: int, later: int) -> list[Record]:
     ]
 
 
-READ_AHEAD = pytest.mark.xfail(
-    strict=True,
-    reason="a partition that is read before the one that shows where a snapshot begins keeps the epoch"
-    " before; its rows are spared only if Kafka got them later than the first row known, so those of"
-    " the same millisecond are closed, though their own time is not before the snapshot's beginning"
-    " (absent.deletes)",
-)
-
-
-@pytest.mark.parametrize("later", [pytest.param(0, marks=READ_AHEAD), 1])
+@pytest.mark.parametrize("later", [0, 1])
 def test_a_partition_without_marks_read_ahead_is_not_closed(tmp_path: Path, later: int):
     """The broker may hand out a partition before the one in which the snapshot begins."""
     first, second, third = in_three_partitions("t", 9_000, later)
@@ -143,7 +145,7 @@ def flat(op: str, key: int, note: str, *, at: int, partition: int) -> Record:
     return partition, at, {"id": key}, value
 
 
-@pytest.mark.parametrize("first_read", [0, pytest.param(1, marks=READ_AHEAD)])
+@pytest.mark.parametrize("first_read", [0, 1])
 def test_a_flat_row_of_a_new_snapshot_is_not_closed_by_it(tmp_path: Path, first_read: int):
     def both(note: str, at: int) -> list[Record]:
         return [flat("r", 1, note, at=at, partition=0), flat("r", 2, note, at=at, partition=1)]
@@ -155,14 +157,7 @@ def test_a_flat_row_of_a_new_snapshot_is_not_closed_by_it(tmp_path: Path, first_
     assert silver == {1: "u", 2: "t"}
 
 
-EPOCH_UNKNOWN = pytest.mark.xfail(
-    strict=True,
-    reason="positions are given at landing: an added partition that is read before the snapshot's rows"
-    " knows no epoch yet, so its later changes stand before the snapshot for ever",
-)
-
-
-@pytest.mark.parametrize("ahead", [False, pytest.param(True, marks=EPOCH_UNKNOWN)])
+@pytest.mark.parametrize("ahead", [False, True])
 def test_an_added_partition_may_be_read_before_the_snapshot(tmp_path: Path, ahead: bool):
     """Partitions were added after the snapshot and before the first capture."""
     moved = [event("u", 1, "moved", at=2_000, partition=1)]
@@ -170,14 +165,7 @@ def test_an_added_partition_may_be_read_before_the_snapshot(tmp_path: Path, ahea
     assert silver_after(tmp_path, *batches, anew=False) == {1: "moved", 2: "s", 3: "s"}
 
 
-FLAT_END = pytest.mark.xfail(
-    strict=True,
-    reason="a flat snapshot's end shows in the first event streamed after it, which may be in another"
-    " partition: its state does not know the epoch that it shares (bronze.finish)",
-)
-
-
-@pytest.mark.parametrize("partition", [0, pytest.param(1, marks=FLAT_END)])
+@pytest.mark.parametrize("partition", [0, 1])
 def test_a_flat_snapshot_is_whole_once_anything_is_streamed(tmp_path: Path, partition: int):
     """Row 2 was deleted while the connector was away; row 1 lies in partition 0."""
     before = [flat("r", 1, "s", at=1_000, partition=0), flat("r", 2, "s", at=1_000, partition=0)]

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from pipelines.applying import apply_chunk
+from pipelines.applying import Work
 from pipelines.bronze import Bronze
 from pipelines.change.decode import BRONZE_COLUMNS
 from pipelines.cut import Limit
@@ -71,6 +71,9 @@ def test_an_event_applied_again_finds_the_value_that_it_found_before(tmp_path: P
     bronze = lake.handle("bronze.x.t")
     rows = lake.scan_handle(bronze).collect().filter(source_commit=20)
     again = Chunk(rows=rows.select(BRONZE_COLUMNS), version=None)
-    apply_chunk(lake, catalog, TABLE, again, now=datetime(2026, 1, 1, tzinfo=UTC))
+    now = datetime(2026, 1, 1, tzinfo=UTC)
+    Work(lake=lake, catalog=catalog, contract=catalog[TABLE], now=now, app_id="again").apply_chunk(
+        again
+    )
     assert (held(lake), len(past(lake))) == ({1: "long"}, 2)
     assert lake.scan("quarantine.x.t").collect().is_empty()

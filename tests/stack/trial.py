@@ -46,20 +46,6 @@ from tests.stack.services import Stack
 from tests.stack.shop import Shop, open_shop
 from tests.stack.wire import Wire
 
-#: Whether rows are deleted while a connector is away that then takes a new snapshot.
-RESNAPSHOT_DELETES = True
-
-# Open, each with its cases in tests/spec/test_partitions.py: switched on when mended.
-
-#: Whether a snapshot may follow another with nothing streamed between in some partition.
-SNAPSHOTS_AT_ONCE = False
-
-#: Whether partitions are added to a topic that bronze has not been brought to the end of.
-REPARTITIONED_UNREAD = False
-
-#: Whether bare rows need not be streamed in every partition after a snapshot for it to be over.
-FLAT_ENDS_ANYWHERE = False
-
 #: Whether a table may be empty when a connector snapshots again: its topic then tells nothing of it.
 EMPTIED_UNSEEN = False
 
@@ -340,26 +326,20 @@ class History:
             self.counts["connector restarts"] += 1
 
     def _resnapshot(self, rng: Random) -> str:
-        """Without deletes while it is away, everything before must have been streamed."""
         if self.wire.paused:
             self.wire.resume()
-        if not SNAPSHOTS_AT_ONCE and self.plan.partitions > 1:
-            self.wire.touch_every_row()
-        if not RESNAPSHOT_DELETES or rng.random() < 0.5 or not SNAPSHOTS_AT_ONCE:
+        if rng.random() < 0.5:
             self.wire.wait_until_streamed()
         away, back = Random(rng.random()), Random(rng.random())
         turns = [rng.choice(HARMLESS) for _ in range(rng.randint(0, 15))]
-        if RESNAPSHOT_DELETES:
-            turns += [rng.choice(list(TURNS)) for _ in range(4)]
-            turns += [] if EMPTIED_UNSEEN else ["leave_no_table_empty"]
+        turns += [rng.choice(list(TURNS)) for _ in range(4)]
+        turns += [] if EMPTIED_UNSEEN else ["leave_no_table_empty"]
         self.wire.resnapshot(
             lambda: print(f"    away: {self._work(away, turns)}"),
             lambda: print(f"    back: {self._trade(back)}"),
         )
-        if not FLAT_ENDS_ANYWHERE and self.plan.form.is_unwrapped:
-            self.wire.touch_every_row()
-        if not RESNAPSHOT_DELETES:
-            self.wire.wait_until_snapshot_is_kept()
+        if self.plan.form.is_unwrapped:
+            self.wire.touch_a_row()
         self.counts["re-snapshots"] += 1
         return self.shop.stream.name
 
@@ -382,10 +362,6 @@ class History:
 
     def _repartition(self, rng: Random) -> str:
         table = rng.choice(TABLES)
-        if not REPARTITIONED_UNREAD:
-            if not self.wire.paused:
-                self.wire.wait_until_streamed()
-            self.crew.run("capture")
         return f"{table} has {self.wire.repartition(table, rng.randint(1, 2))} partitions"
 
     def _add_column(self, rng: Random) -> str:

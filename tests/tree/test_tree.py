@@ -34,7 +34,6 @@ BY_ROW = {
     "quality_rules/results.py": "at most twenty sample keys",
     "pipelines/bronze.py": "schema blocks and partitions, not records",
     "pipelines/status.py": "a count a topic",
-    "pipelines/absent.py": "full snapshots of a table",
     "pipelines/evolution.py": "columns learned",
 }
 

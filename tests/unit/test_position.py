@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import polars as pl
 
+from pipelines.change.epochs import Start, epochs_in, share_epochs
 from pipelines.change.position import PartitionState, assign
 
 
@@ -39,10 +40,21 @@ def test_a_new_snapshot_begins_an_epoch_that_is_newer_although_its_log_starts_lo
 
 
 def test_a_partition_without_snapshot_rows_enters_the_epoch_of_the_others():
-    frame, states = assign(records((0, 0, 10, "first", 900, 50), (1, 0, 20, "false", 910, 60)), {})
-    assert places(frame) == [(50, 0, 0), (50, 910, 910)]
-    later, _ = assign(records((1, 1, 30, "false", 920, 70)), states)
-    assert places(later) == [(50, 920, 920)]
+    """Which is told where bronze is read, so that the order of landing does not matter."""
+    frame, _ = assign(
+        records(
+            (0, 0, 10, "first", 900, 50), (1, 0, 9, "false", 890, 40), (1, 1, 20, "false", 910, 60)
+        ),
+        {},
+    )
+    assert places(frame) == [(50, 0, 0), (0, 890, 890), (0, 910, 910)]
+    assert epochs_in(frame) == [Start(50, 0, 10)]
+    bronze = frame.with_columns(
+        pl.from_epoch("kafka_timestamp", "ms"),
+        pl.from_epoch("source_time_us", "us").alias("event_timestamp"),
+    )
+    shared = bronze.with_columns(share_epochs(epochs_in(frame)))
+    assert places(shared) == [(50, 0, 0), (0, 890, 890), (50, 910, 910)]
 
 
 def test_an_event_without_a_position_is_as_new_as_the_newest_before_it():
