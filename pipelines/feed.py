@@ -45,7 +45,7 @@ def chunks(
     first = 0 if after is None else after + 1
     sizes = {
         entry["version"]: _rows_added(entry)
-        for entry in handle.history()
+        for entry in handle.history(max(1, handle.version() - first + 1))
         if entry["version"] >= first
     }
     start, held = first, 0

@@ -17,10 +17,10 @@ from pipelines.cli.options import (
     TablesArgument,
 )
 from pipelines.cli.show import counter, err, print_records
-from pipelines.cli.steps import chosen
 from pipelines.contract import load_catalog
 from pipelines.errors import ReplayError, SettingsError
 from pipelines.ingest import open_lake
+from pipelines.refine import chosen
 from pipelines.replay import Replayed, check, make
 from pipelines.settings import load_settings
 

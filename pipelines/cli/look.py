@@ -23,12 +23,12 @@ from pipelines.cli.options import (
     TablesArgument,
 )
 from pipelines.cli.show import Format, err, print_records, print_rows
-from pipelines.cli.steps import chosen
 from pipelines.contract import Catalog, load_catalog
 from pipelines.ingest import open_lake
 from pipelines.letters import redrive
 from pipelines.moment import parse_moment
 from pipelines.query import query as run_query
+from pipelines.refine import chosen
 from pipelines.settings import load_settings
 from pipelines.status import lags_of
 from pipelines.status import status as read_status

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import uuid
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
@@ -25,16 +24,13 @@ from pipelines.cli.options import (
 )
 from pipelines.cli.show import counter, finish, note, say_captured
 from pipelines.contract import Catalog, load_catalog
-from pipelines.contract.rules import rules_of
-from pipelines.cut import plan_cut
 from pipelines.errors import MedallionError
-from pipelines.gold import Built, build, inputs_of, order_of
+from pipelines.gold import Built
 from pipelines.ingest import capture_file, capture_kafka, open_lake
-from pipelines.plan import parents_of, silver_order
 from pipelines.provenance import keep_lineage
-from pipelines.quality import judge_table, keep_results, keep_rules
+from pipelines.refine import After, apply_all, build_all, chosen, keep_quality
 from pipelines.settings import load_settings
-from pipelines.silver import Applied, apply
+from pipelines.silver import Applied
 from pipelines.storage import Lake
 
 app = typer.Typer()
@@ -170,7 +166,7 @@ def build_command(
     """
     settings = load_settings(lake=lake, assets=assets, storage=storage or ())
     catalog, target = load_catalog(settings.assets), open_lake(settings)
-    finish(*_build_all(target, catalog, tables, failed=set()), as_json=as_json)
+    finish(*_build_all(target, catalog, tables), as_json=as_json)
 
 
 @app.command()
@@ -212,64 +208,38 @@ def run(
         captured = [capture_kafka(settings, catalog)]
     keep_lineage(target, catalog, datetime.now(UTC))
     applied, failed = _apply_all(target, catalog, None)
-    built, more = _build_all(target, catalog, None, failed=set(failed))
+    built, more = _build_all(target, catalog, None, failed)
     if not as_json:
         say_captured(captured, as_json=False)
     finish([*applied, *built], {**failed, **more}, as_json=as_json)
 
 
-def chosen(catalog: Catalog, layer: str, tables: Sequence[str] | None) -> list[str]:
-    """The tables of a layer that were asked for, in the order they are made."""
-    order = silver_order(catalog) if layer == "silver" else order_of(catalog)
-    for table in tables or ():
-        catalog[table]
-    return [table for table in order if not tables or table in tables]
-
-
 def _apply_all(
     lake: Lake, catalog: Catalog, tables: Sequence[str] | None
 ) -> tuple[list[Applied], dict[str, MedallionError]]:
-    done, failed, now = list[Applied](), dict[str, MedallionError](), datetime.now(UTC)
-    cut = plan_cut(lake, catalog)
-    for notice in cut.notices:
-        note(notice)
+    now = datetime.now(UTC)
     with counter("events applied") as advance:
-        for table in chosen(catalog, "silver", tables):
-            if any(parent in failed for parent in parents_of(catalog[table])):
-                continue
-            try:
-                done.append(
-                    apply(lake, catalog, table, now=now, limit=cut.of(table), progress=advance)
-                )
-                _keep_quality(lake, catalog, table, now)
-            except MedallionError as error:
-                failed[table] = error
-    return done, failed
+        return apply_all(
+            lake,
+            catalog,
+            chosen(catalog, "silver", tables),
+            now=now,
+            after=_judging(lake, catalog, now),
+            progress=advance,
+            notice=note,
+        )
 
 
 def _build_all(
-    lake: Lake, catalog: Catalog, tables: Sequence[str] | None, failed: set[str]
+    lake: Lake, catalog: Catalog, tables: Sequence[str] | None, failed: Collection[str] = ()
 ) -> tuple[list[Built], dict[str, MedallionError]]:
-    done, errors, now, batch_id = (
-        list[Built](),
-        dict[str, MedallionError](),
-        datetime.now(UTC),
-        str(uuid.uuid4()),
-    )
-    for table in chosen(catalog, "gold", tables):
-        behind = {name.replace("history.", "silver.", 1) for name in inputs_of(catalog[table])}
-        if behind & (failed | errors.keys()):
-            continue
-        try:
-            done.append(build(lake, catalog, table, batch_id=batch_id, now=now))
-            if done[-1].changed:
-                _keep_quality(lake, catalog, table, now)
-        except MedallionError as error:
-            errors[table] = error
-    return done, errors
+    now, wanted = datetime.now(UTC), chosen(catalog, "gold", tables)
+    judging = _judging(lake, catalog, now)
+    return build_all(lake, catalog, wanted, now=now, after=judging, failed=failed)
 
 
-def _keep_quality(lake: Lake, catalog: Catalog, table: str, now: datetime) -> None:
-    contract = catalog[table]
-    keep_rules(lake, rules_of(contract), now)
-    keep_results(lake, judge_table(lake, contract), now, run_id=f"cli/{now:%Y%m%dT%H%M%S%f}")
+def _judging(lake: Lake, catalog: Catalog, now: datetime) -> After:
+    def judge(done: Applied | Built) -> None:
+        keep_quality(lake, catalog, done.table, now, run_id=f"cli/{now:%Y%m%dT%H%M%S%f}")
+
+    return judge

@@ -1,0 +1,91 @@
+"""Silver and gold brought to what bronze holds: a table that fails stops only what depends on it."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable, Collection, Sequence
+from datetime import datetime
+
+from pipelines.contract import Catalog
+from pipelines.contract.rules import rules_of
+from pipelines.cut import plan_cut
+from pipelines.errors import MedallionError
+from pipelines.gold import Built, build, inputs_of, order_of
+from pipelines.plan import parents_of, silver_order
+from pipelines.quality import judge_table, keep_results, keep_rules
+from pipelines.silver import Applied, apply
+from pipelines.storage import Lake
+
+#: Called for each table that changed, once it has: to judge it as a whole, to report it.
+After = Callable[[Applied | Built], None]
+
+
+def chosen(catalog: Catalog, layer: str, tables: Sequence[str] | None) -> list[str]:
+    """The tables of a layer that were asked for, in the order they are made.
+
+    Raises:
+        ContractError: when a table is named that no contract makes.
+    """
+    order = silver_order(catalog) if layer == "silver" else order_of(catalog)
+    for table in tables or ():
+        catalog[table]
+    return [table for table in order if not tables or table in tables]
+
+
+def apply_all(
+    lake: Lake,
+    catalog: Catalog,
+    tables: Sequence[str],
+    *,
+    now: datetime,
+    after: After,
+    progress: Callable[[int], None] = lambda _: None,
+    notice: Callable[[str], None] = lambda _: None,
+) -> tuple[list[Applied], dict[str, MedallionError]]:
+    """Brings silver tables, in this order, to one cut; what was done, and what failed of which table."""
+    done, failed = list[Applied](), dict[str, MedallionError]()
+    cut = plan_cut(lake, catalog)
+    for each in cut.notices:
+        notice(each)
+    for table in tables:
+        if any(parent in failed for parent in parents_of(catalog[table])):
+            continue
+        try:
+            done.append(
+                apply(lake, catalog, table, now=now, limit=cut.of(table), progress=progress)
+            )
+            after(done[-1])
+        except MedallionError as error:
+            failed[table] = error
+    return done, failed
+
+
+def build_all(
+    lake: Lake,
+    catalog: Catalog,
+    tables: Sequence[str],
+    *,
+    now: datetime,
+    after: After,
+    failed: Collection[str] = (),
+) -> tuple[list[Built], dict[str, MedallionError]]:
+    """Builds gold tables, in this order, but not those that read a failed one."""
+    done, errors, batch_id = list[Built](), dict[str, MedallionError](), str(uuid.uuid4())
+    for table in tables:
+        read = {name.replace("history.", "silver.", 1) for name in inputs_of(catalog[table])}
+        if read & {*failed, *errors}:
+            continue
+        try:
+            done.append(build(lake, catalog, table, batch_id=batch_id, now=now))
+            if done[-1].changed:
+                after(done[-1])
+        except MedallionError as error:
+            errors[table] = error
+    return done, errors
+
+
+def keep_quality(lake: Lake, catalog: Catalog, table: str, now: datetime, *, run_id: str) -> None:
+    """Judges a table as a whole, and keeps its rules and their results."""
+    contract = catalog[table]
+    keep_rules(lake, rules_of(contract), now)
+    keep_results(lake, judge_table(lake, contract), now, run_id=run_id)
