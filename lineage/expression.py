@@ -16,6 +16,9 @@ _PICKS_A_ROW = (exp.Lag, exp.Lead, exp.FirstValue, exp.LastValue, exp.NthValue)
 #: Aggregates of Polars that sqlglot parses as functions it does not know.
 _UNKNOWN_AGGREGATES = frozenset({"QUANTILE_CONT", "QUANTILE_DISC", "STDEV", "STRING_AGG"})
 
+#: What chooses among values by a condition.
+_CHOICES = (exp.Case, exp.If, exp.Nvl2, exp.Nullif)
+
 _TRANSPARENT = (exp.Alias, exp.Paren)
 _QUERIES = (exp.Select, exp.SetOperation, exp.Subquery)
 
@@ -56,6 +59,8 @@ class Expressions(ABC):
             return merge((self.flow(node.this, scope), Flow(indirect=condition)))
         if isinstance(node, exp.Order):
             return self._ordered_value(node, scope)
+        if isinstance(node, _CHOICES):
+            return self._choice(node, scope)
         return self._composed(node, scope)
 
     def decides(
@@ -72,6 +77,13 @@ class Expressions(ABC):
         """As `decides`, for a clause that is a list of expressions."""
         parts = (self.flow(part, scope) for part in node.iter_expressions())
         return merge(parts).deciding(kind)
+
+    def _choice(self, node: exp.Expr, scope: Scope) -> Flow:
+        """CASE, IF and NULLIF: the branches are values, the conditions only choose among them."""
+        conditions, values = _branches(node)
+        chosen = merge(self.flow(value, scope) for value in values).through("expression")
+        deciding = merge(self.flow(part, scope) for part in conditions).deciding("conditional")
+        return merge((chosen, Flow(indirect=deciding)))
 
     def _scalar(self, relation: Relation) -> Flow:
         value = merge(flow for _, flow in relation.columns)
@@ -113,6 +125,20 @@ class Expressions(ABC):
             else:
                 raise self.refuse(window, f"no window '{name}' in this query")
         return parts
+
+
+def _branches(node: exp.Expr) -> tuple[list[exp.Expr], list[exp.Expr]]:
+    """The conditions of a choice, and the values among which it chooses."""
+    if isinstance(node, exp.Nullif):
+        return [node.expression], [node.this]
+    if isinstance(node, exp.Case):
+        cases: list[exp.Expr] = node.args["ifs"]
+        conditions = [part for part in (node.this, *(case.this for case in cases)) if part]
+        values = [case.args["true"] for case in cases]
+    else:
+        conditions, values = [node.this], [node.args["true"]]
+    otherwise = node.args.get("default") or node.args.get("false")
+    return conditions, [*values, *([otherwise] if otherwise else [])]
 
 
 def _step(node: exp.Expr) -> Transformation:

@@ -2,12 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Literal
+from typing import Literal, get_args
 
 Transformation = Literal["identity", "cast", "expression", "aggregation"]
-IndirectKind = Literal["join", "filter", "group", "sort", "window"]
+IndirectKind = Literal["join", "filter", "group", "sort", "window", "conditional"]
+
+#: OpenLineage's type and subtype of each (ColumnLineageDatasetFacet 1-2-0, `transformations`).
+OPENLINEAGE: Mapping[Transformation | IndirectKind, tuple[str, str]] = {
+    "identity": ("DIRECT", "IDENTITY"),
+    "cast": ("DIRECT", "TRANSFORMATION"),
+    "expression": ("DIRECT", "TRANSFORMATION"),
+    "aggregation": ("DIRECT", "AGGREGATION"),
+    "join": ("INDIRECT", "JOIN"),
+    "filter": ("INDIRECT", "FILTER"),
+    "group": ("INDIRECT", "GROUP_BY"),
+    "sort": ("INDIRECT", "SORT"),
+    "window": ("INDIRECT", "WINDOW"),
+    "conditional": ("INDIRECT", "CONDITIONAL"),
+}
+
+#: The kinds of a column that is no value of the output.
+INDIRECT_KINDS: frozenset[str] = frozenset(get_args(IndirectKind))
 
 #: A way made of several steps is as strong as its strongest step.
 _STRENGTH: tuple[Transformation, ...] = ("identity", "cast", "expression", "aggregation")
@@ -49,8 +66,12 @@ class Flow:
         )
 
     def deciding(self, kind: IndirectKind) -> frozenset[Influence]:
-        """The same columns where the expression is a condition and no value."""
-        return self.indirect | {Influence(s.table, s.column, kind) for s in self.direct}
+        """The same columns where the expression is a condition and no value.
+
+        The condition of a CASE inside it is a part of the condition.
+        """
+        own = {replace(i, kind=kind) if i.kind == "conditional" else i for i in self.indirect}
+        return frozenset(own | {Influence(s.table, s.column, kind) for s in self.direct})
 
 
 @dataclass(frozen=True, slots=True)

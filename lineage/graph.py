@@ -9,7 +9,7 @@ from graphlib import CycleError, TopologicalSorter
 
 from lineage.columns import Indirect
 from lineage.errors import LineageError, did_you_mean
-from lineage.flow import IndirectKind, Source, Transformation
+from lineage.flow import INDIRECT_KINDS, IndirectKind, Source, Transformation
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,13 +187,10 @@ class LineageGraph:
             reached: list[ColumnRef] = []
             for ref in frontier:
                 for hop in edges.get(ref, ()):
-                    if hop.how in _INDIRECT and not indirect:
+                    if hop.how in INDIRECT_KINDS and not indirect:
                         continue
                     found.append(Hop(hop.source, hop.target, hop.how, steps))
                     reached.append(hop.source if up else hop.target)
             frontier = [ref for ref in dict.fromkeys(reached) if ref not in seen]
             seen.update(frontier)
         return tuple(found)
-
-
-_INDIRECT = frozenset({"join", "filter", "group", "sort", "window"})

@@ -42,7 +42,28 @@ CASES = {
     ),
     "case": Case(
         f"SELECT CASE WHEN status = 'paid' THEN amount ELSE 0 END AS paid FROM {ORDERS}",
-        {"paid": "orders.amount:expression orders.status:expression"},
+        {"paid": "orders.amount:expression"},
+        "orders.status:conditional(paid)",
+    ),
+    "case with an operand": Case(
+        f"SELECT CASE customer_id WHEN order_id THEN status ELSE placed END AS x FROM {ORDERS}",
+        {"x": "orders.placed:expression orders.status:expression"},
+        "orders.customer_id:conditional(x) orders.order_id:conditional(x)",
+    ),
+    "case in an aggregate": Case(
+        f"SELECT SUM(CASE WHEN status = 'paid' THEN amount END) AS paid FROM {ORDERS}",
+        {"paid": "orders.amount:aggregation"},
+        "orders.status:conditional(paid)",
+    ),
+    "case in a condition": Case(
+        f"SELECT order_id FROM {ORDERS} WHERE CASE WHEN status = 'a' THEN amount END > 1",
+        {"order_id": "orders.order_id"},
+        "orders.amount:filter orders.status:filter",
+    ),
+    "nullif": Case(
+        f"SELECT NULLIF(amount, placed) AS x FROM {ORDERS}",
+        {"x": "orders.amount:expression"},
+        "orders.placed:conditional(x)",
     ),
     "coalesce": Case(
         f"SELECT COALESCE(status, 'new') AS status FROM {ORDERS}",
