@@ -177,7 +177,7 @@ class Work:
             winners.filter(pl.col("_verb") == UPSERT),
             winners.filter(pl.col("_verb") == DELETE),
         )
-        verdict = judge_rows(upserts, self.contract, self._parents)
+        verdict = self._judge(upserts)
         from_silver = self._leaving_silver(silver, winners, buried, truncates, truncated, state)
         return self._decision(rows, waiting, winners, deletes, verdict, from_silver, truncates)
 
@@ -270,6 +270,9 @@ class Work:
         )
         return shaped(merged, schema)
 
+    def _judge(self, rows: pl.DataFrame) -> Split:
+        return judge_rows(rows, self.contract, self._parents)
+
     def _parents(self, table: str, column: str, values: pl.Series) -> pl.DataFrame:
         """Those of `values` that stand in a column of another silver table."""
         if self.lake.version(table) is None:
@@ -297,13 +300,14 @@ class Work:
             added=shaped(decision.quarantined, quarantine_schema(contract)),
         )
         if contract.history:
-            verdict = judge_rows(rows.filter(pl.col("_verb") == UPSERT), contract, self._parents)
+            verdict = self._judge(rows.filter(pl.col("_verb") == UPSERT))
             versions = [
                 self._audited(verdict.kept),
                 self._audited(verdict.quarantined),
                 rows.filter(pl.col("_verb") == DELETE),
             ]
-            extend_history(self.lake, contract, versions, truncates, state.truncates())
+            known = state.truncates()
+            extend_history(self.lake, contract, versions, truncates, known, self._judge)
         self._change(
             state.silver.snapshot,
             added=shaped(decision.kept, silver_schema(contract)),

@@ -8,15 +8,18 @@ they had come in order.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import polars as pl
 
+from pipelines.change.images import DELETE, UPSERT
 from pipelines.change.position import ORDER, exceeds
+from pipelines.change.reduce import UNAVAILABLE, fill_unchanged
 from pipelines.contract import Contract
 from pipelines.delta import commit_changes, live_rows, locate, read_snapshot
-from pipelines.state import AUDIT, FOUND, no_place, shaped, stats_columns
+from pipelines.state import AUDIT, FOUND, OWN_ISSUES, no_place, shaped, stats_columns
 from pipelines.storage import Lake
+from quality_rules.split import VERDICT, Split
 
 _UTC = pl.Datetime("us", "UTC")
 
@@ -48,11 +51,13 @@ def extend_history(
     versions: Sequence[pl.DataFrame],
     truncates: pl.DataFrame,
     truncated: pl.DataFrame,
+    judge: Callable[[pl.DataFrame], Split],
 ) -> None:
     """Adds the kept, the quarantined and the deleted versions, in this order, and mends the intervals.
 
     `truncates` are the truncates among the new events, `truncated` those known before; a truncate
-    ends every version older than it. Adding a version that is there already changes nothing.
+    ends every version older than it. Adding a version that is there already changes nothing. A
+    version that lacked a value which an older one, come late, tells is filled in and judged again.
     """
     table, schema = contract.sibling("history"), history_schema(contract)
     stats = [*stats_columns(contract), "is_current"]
@@ -73,12 +78,13 @@ def extend_history(
     stored = locate(snapshot, touched, key, [name for name in schema if name not in key])
     ends = pl.concat([truncates.select(*ORDER, "source_timestamp"), truncated])
     merged = _with_truncates(pl.concat([stored, new], how="diagonal"), ends, key)
-    distinct = _distinct(merged, contract)
+    distinct = _healed(_distinct(merged, contract), key, judge)
     needed, needless = _without_needless(distinct, key)
     replaced = stored.join(distinct.select(FOUND), on=FOUND, how="anti").select(FOUND)
     timeline = _intervals(needed, key)
     changed = timeline.filter(
         pl.col("_file").is_null()
+        | pl.col("_healed")
         | pl.any_horizontal(~pl.col(f"_old:{name}").eq_missing(pl.col(name)) for name in _MENDED)
     )
     stale = changed.filter(pl.col("_file").is_not_null()).select(FOUND)
@@ -170,6 +176,42 @@ def _distinct(versions: pl.DataFrame, contract: Contract) -> pl.DataFrame:
     identity = [*contract.key, *ORDER[:3], "is_deleted", "_content"]
     marked = versions.with_columns(content).sort(ORDER[3], maintain_order=True)
     return marked.unique(subset=identity, keep="first").drop("_content")
+
+
+def _healed(
+    versions: pl.DataFrame, key: list[str], judge: Callable[[pl.DataFrame], Split]
+) -> pl.DataFrame:
+    """The versions, marked `_healed` where a value that was unknown has been found in one before."""
+    marked = versions.with_columns(pl.lit(value=False).alias("_healed"))
+    issues = pl.col("quality_issues")
+    missing = issues.list.filter(pl.element().str.starts_with(f"{UNAVAILABLE}:"))
+    lacks = (missing.list.len() > 0).fill_null(value=False)
+    lacking = marked.filter(lacks)
+    if not len(lacking):
+        return marked
+    told = lacking.select(missing.list.explode().unique()).to_series()
+    names = sorted(told.str.strip_prefix(f"{UNAVAILABLE}:"))
+    own = issues.list.filter(pl.element().str.contains(OWN_ISSUES)).list.set_difference(missing)
+    events = marked.with_columns(
+        pl.when("is_deleted").then(pl.lit(DELETE)).otherwise(pl.lit(UPSERT)).alias("_verb"),
+        own.fill_null([]).alias("_issues"),
+        *(
+            issues.list.contains(f"{UNAVAILABLE}:{name}")
+            .fill_null(value=False)
+            .alias(f"_same:{name}")
+            for name in names
+        ),
+    )
+    found = fill_unchanged(events, key, names)
+    still = pl.col("_issues").list.filter(pl.element().str.starts_with(f"{UNAVAILABLE}:"))
+    better = lacks & (still.list.len() < missing.list.len())
+    split = judge(found.filter(better).drop(VERDICT))
+    judged = [
+        rows.with_columns(pl.lit(verdict).alias("verdict"), pl.lit(value=True).alias("_healed"))
+        for verdict, rows in (("kept", split.kept), ("quarantined", split.quarantined))
+    ]
+    rest = found.filter(~better)
+    return pl.concat([rest, *judged], how="diagonal").select(marked.columns)
 
 
 _MENDED = ("valid_to", "is_current", *ENDED)

@@ -13,6 +13,7 @@ from pipelines.bronze import Bronze
 from pipelines.change.decode import BRONZE_COLUMNS
 from pipelines.cut import Limit
 from pipelines.feed import Chunk
+from pipelines.replay import check
 from pipelines.silver import apply
 from pipelines.storage import Lake
 from tests.spec.test_partitions import batch
@@ -54,6 +55,24 @@ def test_a_value_read_after_its_placeholder_is_found(tmp_path: Path, runs: str):
     second = event("u", 1, PLACEHOLDER, at=20, partition=1)
     order = ([first], [second]) if runs == "in order" else ([second], [first])
     assert held(lake_after(tmp_path, *order)) == {1: "long"}
+
+
+def test_the_past_finds_a_value_read_after_its_placeholder(tmp_path: Path):
+    """Partitions were added, and the one with the older events is read last."""
+    events = [
+        event("c", 1, "long", at=10, partition=0),
+        event("u", 1, PLACEHOLDER, at=20, partition=1),
+        event("u", 1, PLACEHOLDER, at=30, partition=1),
+        event("d", 1, None, at=40, partition=1),
+        event("c", 1, "other", at=50, partition=1),
+        event("u", 1, PLACEHOLDER, at=60, partition=1),
+    ]
+    lake = lake_after(tmp_path, *[[each] for each in reversed(events)])
+    versions = lake.scan("history.x.t").sort("source_commit").collect()
+    assert versions["note"].to_list() == ["long", "long", "long", None, "other", "other"]
+    assert versions["verdict"].to_list() == ["kept", "kept", "kept", "deleted", "kept", "kept"]
+    replayed = check(lake, catalog_of(), TABLE, now=datetime(2026, 1, 1, tzinfo=UTC))
+    assert (replayed.differing, replayed.differences) == (0, ())
 
 
 def test_an_event_applied_again_finds_the_value_that_it_found_before(tmp_path: Path):
