@@ -12,7 +12,8 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from assets.demo_shop import KEYS, PLACEHOLDER, TABLES, Record, Row, Shop, generate, recorded_lines
+from assets.demo_shop import TABLES, generate
+from assets.demo_source import PLACEHOLDER, Database, Record, Row, recorded_lines
 
 MONEY = (
     "price", "total_amount", "discount_amount", "tax_amount", "shipping_amount", "unit_price", "line_total", "amount",
@@ -32,16 +33,16 @@ class Event(NamedTuple):
 
 
 @pytest.fixture(scope="module")
-def shop() -> Shop:
+def shop() -> Database:
     return generate()
 
 
 @pytest.fixture(scope="module")
-def events(shop: Shop) -> list[Event]:
+def events(shop: Database) -> list[Event]:
     return list(read(shop))
 
 
-def read(shop: Shop):
+def read(shop: Database):
     """Every record of a table's topic that is a change event, in the order of arrival."""
     for arrival, record in enumerate(shop.records):
         table = record.topic.removeprefix("shop.public.")
@@ -73,7 +74,7 @@ def fold(events: list[Event]) -> dict[str, dict[str, Row]]:
         if body["op"] == "t":
             held[table].clear()
             continue
-        key = json.loads(record.key or b"")[KEYS[table]]
+        key = json.loads(record.key or b"")[TABLES[table].key]
         old = held[table].pop(key, {})
         if body["op"] != "d":
             new = {name: python_value(name, value) for name, value in body["after"].items()}
@@ -93,7 +94,7 @@ def test_a_seed_tells_the_same_story_and_another_seed_another() -> None:
     assert first.records != other.records
 
 
-def test_a_topic_fits_the_in_process_broker(shop: Shop) -> None:
+def test_a_topic_fits_the_in_process_broker(shop: Database) -> None:
     size = Counter[str]()
     for record in shop.records:
         size[record.topic] += len(record.key or b"") + len(record.value or b"")
@@ -105,7 +106,7 @@ def test_a_topic_fits_the_in_process_broker(shop: Shop) -> None:
     }
 
 
-def test_time_rises_through_the_days_up_to_the_fifth_of_june(shop: Shop) -> None:
+def test_time_rises_through_the_days_up_to_the_fifth_of_june(shop: Database) -> None:
     times = [record.timestamp_ms for record in shop.records]
     assert times == sorted(times)
     first, last = (datetime.fromtimestamp(at / 1000, UTC) for at in (times[0], times[-1]))
@@ -135,7 +136,7 @@ def once(events: list[Event]) -> list[Event]:
     return sorted(seen.values(), key=lambda event: event.arrival)
 
 
-def test_a_transaction_counts_its_events(shop: Shop, events: list[Event]) -> None:
+def test_a_transaction_counts_its_events(shop: Database, events: list[Event]) -> None:
     counted: dict[str, Counter[str]] = {}
     for event in once(events):
         if told := event.body["transaction"]:
@@ -155,12 +156,12 @@ def test_a_transaction_counts_its_events(shop: Shop, events: list[Event]) -> Non
     assert any({"orders", "order_items", "payments"} <= set(here) for here in counted.values())
 
 
-def boundaries(shop: Shop) -> list[dict[str, Any]]:
+def boundaries(shop: Database) -> list[dict[str, Any]]:
     return [json.loads(r.value or b"") for r in shop.records if r.topic == "shop.transaction"]
 
 
 def test_a_delete_tells_the_key_alone_and_a_tombstone_follows(
-    shop: Shop, events: list[Event]
+    shop: Database, events: list[Event]
 ) -> None:
     deletes = [event for event in events if event.body["op"] == "d"]
     assert {event.table for event in deletes} == {"customers", "orders", "order_items"}
@@ -182,7 +183,7 @@ def test_only_products_tell_the_row_before_an_update(events: list[Event]) -> Non
     assert told == {("customers", False), ("orders", False), ("products", True)}
 
 
-def test_a_customers_key_changes(events: list[Event], shop: Shop) -> None:
+def test_a_customers_key_changes(events: list[Event], shop: Database) -> None:
     renamed = [event for event in events if event.record.headers]
     gone, born = renamed[0], renamed[1]
     assert [event.body["op"] for event in (gone, born)] == ["d", "c"]
@@ -192,7 +193,7 @@ def test_a_customers_key_changes(events: list[Event], shop: Shop) -> None:
     assert json.loads(gone.record.key or b"")["customer_id"] not in shop.truth["customers"]
 
 
-def test_a_long_note_is_left_out_while_it_stands(shop: Shop, events: list[Event]) -> None:
+def test_a_long_note_is_left_out_while_it_stands(shop: Database, events: list[Event]) -> None:
     rows = [e.body["after"] for e in events if e.table == "orders" and e.body["op"] == "u"]
     untold = {row["order_id"] for row in rows if row["note"] == PLACEHOLDER}
     assert any(len(shop.truth["orders"].get(key, {}).get("note") or "") > 2000 for key in untold)
@@ -214,7 +215,7 @@ def test_events_come_again_and_late(events: list[Event]) -> None:
     assert len(events) - len(once(events)) >= 2 * 2 * 12
 
 
-def test_products_are_read_again_in_mid_stream(shop: Shop, events: list[Event]) -> None:
+def test_products_are_read_again_in_mid_stream(shop: Database, events: list[Event]) -> None:
     sources = [
         event.body["source"]
         for event in events
@@ -224,7 +225,7 @@ def test_products_are_read_again_in_mid_stream(shop: Shop, events: list[Event]) 
     assert len(sources) == 2 * len(shop.truth["products"])
 
 
-def test_three_messages_are_no_change_events(shop: Shop, events: list[Event]) -> None:
+def test_three_messages_are_no_change_events(shop: Database, events: list[Event]) -> None:
     good = {event.arrival for event in events}
     broken = [
         record.value
@@ -239,7 +240,7 @@ def test_three_messages_are_no_change_events(shop: Shop, events: list[Event]) ->
     assert json.loads(unknown)["op"] == "x"
 
 
-def test_bad_rows_stay_or_are_mended(shop: Shop, events: list[Event]) -> None:
+def test_bad_rows_stay_or_are_mended(shop: Database, events: list[Event]) -> None:
     orders, customers = shop.truth["orders"], shop.truth["customers"]
     bad = {
         key: why
@@ -268,21 +269,21 @@ def test_bad_rows_stay_or_are_mended(shop: Shop, events: list[Event]) -> None:
     assert [customers[key]["email"] for key in malformed] == ["mended@example.org"]
 
 
-def test_orders_take_every_status(shop: Shop) -> None:
+def test_orders_take_every_status(shop: Database) -> None:
     statuses = {row["status"] for row in shop.truth["orders"].values()}
     assert statuses == {"PENDING", "CONFIRMED", "SHIPPED", "DELIVERED", "CANCELLED"}
 
 
-def test_the_database_and_the_connector_speak_too(shop: Shop) -> None:
+def test_the_database_and_the_connector_speak_too(shop: Database) -> None:
     told = Counter(record.topic for record in shop.records)
     assert told["__debezium-heartbeat.shop"] == 5
     (record,) = (record for record in shop.records if record.topic == "shop.message")
     assert json.loads(record.value or b"")["op"] == "m"
 
 
-def test_recorded_lines_number_each_topics_records_and_lose_no_byte(shop: Shop) -> None:
+def test_recorded_lines_number_each_topics_records_and_lose_no_byte(shop: Database) -> None:
     next_offset = Counter[str]()
-    for record, text in zip(shop.records, recorded_lines(shop), strict=True):
+    for record, text in zip(shop.records, recorded_lines(shop.records), strict=True):
         line = json.loads(text)
         assert (line["topic"], line["partition"]) == (record.topic, 0)
         assert line["offset"] == next_offset[record.topic]

@@ -11,16 +11,24 @@ import dagster as dg
 import pytest
 
 from assets.definitions import definitions_of
-from assets.demo_shop import generate, recorded_lines
+from assets.demo import STORIES, assets_of
+from assets.demo_shop import generate
+from assets.demo_source import recorded_lines
 from assets.factory import GX_CHECK
 from assets.keys import key_of
 from pipelines.bronze import Bronze
 from pipelines.capture.embedded import EmbeddedBroker, Outgoing
-from pipelines.contract import load_catalog
+from pipelines.contract import Catalog, load_catalog
 from pipelines.ingest import capture_file
 from pipelines.storage import Lake
 
-ASSETS = Path(__file__).parents[3] / "assets"
+ROOT = Path(__file__).parents[3]
+
+
+@pytest.fixture(scope="module")
+def catalog(tmp_path_factory: pytest.TempPathFactory) -> Catalog:
+    """The shop's tables alone, whose changes the broker holds."""
+    return load_catalog(assets_of([STORIES["commerce"]], tmp_path_factory.mktemp("one") / "assets"))
 
 
 @pytest.fixture(scope="module")
@@ -40,21 +48,20 @@ def lake(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, broker: EmbeddedBroker
     return Lake(str(tmp_path / "lake"))
 
 
-def run(instance: dg.DagsterInstance) -> dg.ExecuteInProcessResult:
-    job = definitions_of(load_catalog(ASSETS)).resolve_job_def("everything")
+def run(instance: dg.DagsterInstance, catalog: Catalog) -> dg.ExecuteInProcessResult:
+    job = definitions_of(catalog).resolve_job_def("everything")
     return job.execute_in_process(instance=instance, raise_on_error=False)
 
 
-def test_a_run_materialises_every_table_with_what_it_knows(lake: Lake):
+def test_a_run_materialises_every_table_with_what_it_knows(lake: Lake, catalog: Catalog):
     with dg.DagsterInstance.ephemeral() as instance:
-        result = run(instance)
+        result = run(instance, catalog)
         assert result.success
         made = {
             event.asset_key: event.step_materialization_data.materialization.metadata
             for event in result.all_events
             if event.is_step_materialization
         }
-        catalog = load_catalog(ASSETS)
         for table in catalog.contracts:
             metadata = made[key_of(table)]
             assert metadata["dagster/row_count"].value == len(lake.scan(table).collect())
@@ -66,10 +73,13 @@ def test_a_run_materialises_every_table_with_what_it_knows(lake: Lake):
         assert key_of("system.main.data_lineage") in made
 
 
-def test_every_rule_is_a_check_and_failures_show_keys_but_no_personal_value(lake: Lake):
+def test_every_rule_is_a_check_and_failures_show_keys_but_no_personal_value(
+    lake: Lake, catalog: Catalog
+):
     with dg.DagsterInstance.ephemeral() as instance:
         evaluations = {
-            (e.asset_key, e.check_name): e for e in run(instance).get_asset_check_evaluations()
+            (e.asset_key, e.check_name): e
+            for e in run(instance, catalog).get_asset_check_evaluations()
         }
     orders = key_of("silver.commerce.orders")
     assert not evaluations[orders, "total_amount_range"].passed
@@ -80,14 +90,14 @@ def test_every_rule_is_a_check_and_failures_show_keys_but_no_personal_value(lake
     assert "@example.org" not in shown
 
 
-def test_a_failing_table_stops_only_what_depends_on_it(lake: Lake):
+def test_a_failing_table_stops_only_what_depends_on_it(lake: Lake, catalog: Catalog):
     with dg.DagsterInstance.ephemeral() as instance:
-        run(instance)
+        run(instance, catalog)
     log = Path(lake.path("silver.commerce.products")) / "_delta_log"
     for commit in log.glob("*.json"):
         commit.write_text("{broken")
     with dg.DagsterInstance.ephemeral() as instance:
-        result = run(instance)
+        result = run(instance, catalog)
     assert not result.success
     done = {event.step_key for event in result.all_events if event.is_step_success}
     failed = {event.step_key for event in result.all_events if event.is_step_failure}
@@ -102,22 +112,22 @@ def test_a_failing_table_stops_only_what_depends_on_it(lake: Lake):
     assert not {"gold__commerce__dim_product", "gold__commerce__order_facts"} & done
 
 
-def test_the_sensor_asks_for_a_run_when_topics_have_news(lake: Lake):
-    definitions = definitions_of(load_catalog(ASSETS))
+def test_the_sensor_asks_for_a_run_when_topics_have_news(lake: Lake, catalog: Catalog):
+    definitions = definitions_of(catalog)
     sensor = definitions.get_repository_def().get_sensor_def("news")
     with dg.DagsterInstance.ephemeral() as instance:
         with dg.build_sensor_context(instance=instance) as context:
             requests = [each for each in sensor(context) if isinstance(each, dg.RunRequest)]
             assert len(requests) == 1
             assert int(requests[0].tags["records"]) > 0
-        run(instance)
+        run(instance, catalog)
         with dg.build_sensor_context(instance=instance) as context:
             said = list(sensor(context))
     assert [type(each) for each in said] == [dg.SkipReason]
 
 
-def test_the_nightly_schedule_runs_everything():
-    schedule = definitions_of(load_catalog(ASSETS)).get_repository_def().get_schedule_def("nightly")
+def test_the_nightly_schedule_runs_everything(catalog: Catalog):
+    schedule = definitions_of(catalog).get_repository_def().get_schedule_def("nightly")
     assert (schedule.cron_schedule, schedule.execution_timezone, schedule.job_name) == (
         "0 2 * * *",
         "UTC",
@@ -131,7 +141,7 @@ def test_loading_definitions_does_not_import_great_expectations():
 
 
 def test_dagster_keeps_its_runs_in_sqlite_by_default(tmp_path: Path):
-    (tmp_path / "dagster.yaml").write_text((ASSETS.parent / "dagster.yaml").read_text())
+    (tmp_path / "dagster.yaml").write_text((ROOT / "dagster.yaml").read_text())
     with dg.DagsterInstance.from_config(str(tmp_path)) as instance:
         assert instance.telemetry_enabled is False
         assert instance.get_runs_count() == 0
@@ -140,14 +150,15 @@ def test_dagster_keeps_its_runs_in_sqlite_by_default(tmp_path: Path):
     ).fetchone() == (0,)
 
 
-def test_a_recorded_file_and_the_broker_give_the_same_rows(lake: Lake, tmp_path: Path):
-    catalog = load_catalog(ASSETS)
+def test_a_recorded_file_and_the_broker_give_the_same_rows(
+    lake: Lake, tmp_path: Path, catalog: Catalog
+):
     file = tmp_path / "shop.jsonl"
-    file.write_text("\n".join(recorded_lines(generate(days=1, orders_a_day=20))))
+    file.write_text("\n".join(recorded_lines(generate(days=1, orders_a_day=20).records)))
     recorded = Lake(str(tmp_path / "recorded"))
     capture_file(recorded, catalog, file)
     with dg.DagsterInstance.ephemeral() as instance:
-        run(instance)
+        run(instance, catalog)
     for contract in catalog.layer("silver"):
         columns = [
             "operation_type",

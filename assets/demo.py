@@ -1,0 +1,157 @@
+"""The stories that the demo tells, what it shows of the lake afterwards, and the proof that it is right."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import polars as pl
+from rich.console import Console
+
+from assets import demo_shop
+from assets.demo_source import Database
+from lineage.graph import ColumnRef, LineageGraph
+from lineage.render import tree
+from pipelines.contract import Catalog, Contract, did_you_mean
+from pipelines.errors import MedallionError, SettingsError
+from pipelines.provenance import lineage_of
+from pipelines.quality import RESULTS
+from pipelines.query import query
+from pipelines.storage import Lake
+
+out = Console(soft_wrap=True)
+
+_HERE = Path(__file__).resolve().parent
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Story:
+    """A domain's demo: `tell` makes its change stream from a seed, the rest is what is shown of it."""
+
+    domain: str
+    title: str
+    tell: Callable[[int], Database]
+    gold: str
+    """A query over one of its gold tables, which it is shown under."""
+    number: ColumnRef
+    """The column whose origin is drawn."""
+
+
+STORIES: Mapping[str, Story] = {
+    story.domain: story
+    for story in (
+        Story(
+            domain="commerce",
+            title="A shop of five days",
+            tell=lambda seed: demo_shop.generate(seed=seed),
+            gold="SELECT order_date_key, order_count, total_revenue, avg_order_value, unique_customers FROM gold.commerce.daily_sales ORDER BY order_date_key",
+            number=ColumnRef("gold.commerce.daily_sales", "total_revenue"),
+        ),
+    )
+}
+
+
+def chosen_stories(domains: Sequence[str]) -> list[Story]:
+    """The stories of these domains, or the shop's; `all` names every one.
+
+    Raises:
+        SettingsError: when there is none of a name.
+    """
+    for domain in domains:
+        if domain not in (*STORIES, "all"):
+            raise SettingsError(
+                f"there is no demo of '{domain}'", hint=did_you_mean(domain, STORIES)
+            )
+    if "all" in domains:
+        return list(STORIES.values())
+    return [STORIES[domain] for domain in dict.fromkeys(domains)] or [STORIES["commerce"]]
+
+
+def assets_of(stories: Sequence[Story], folder: Path) -> Path:
+    """A folder of contracts with the stories' domains alone."""
+    folder.mkdir(parents=True)
+    for story in stories:
+        (folder / story.domain).symlink_to(_HERE / story.domain, target_is_directory=True)
+    return folder.absolute()
+
+
+# ---- SHOW ---- #
+
+_QUALITY = f"""
+SELECT table_name, rule_name, severity, record_count, failed_count, success_rate
+FROM {RESULTS} WHERE failed_count > 0 ORDER BY table_name, rule_name
+"""  # noqa: S608 - a constant
+_LETTERS = "SELECT topic, kafka_offset, reason FROM system.main.dead_letters ORDER BY kafka_offset"
+
+
+def show(lake: Lake, catalog: Catalog, stories: Sequence[Story]) -> None:
+    """Prints gold, quarantine, broken rules, dead letters, and where a number comes from."""
+    for story in stories:
+        _print(f"{story.number.table}, from its SQL", query(lake, story.gold))
+    _print(
+        "Quarantine: rows that break an error rule, kept apart until they are mended",
+        pl.concat([_waiting(lake, contract) for contract in catalog.layer("silver")])
+        .sort("table", "issues", "key")
+        .collect(),
+    )
+    _print("Rules that some rows break", query(lake, _QUALITY))
+    _print("Dead letters: messages that are no change event", query(lake, _LETTERS))
+    graph = LineageGraph.of(list(lineage_of(catalog).values()))
+    out.print("\n[bold]Where a number comes from[/bold]")
+    for story in stories:
+        out.print(tree(graph, story.number), highlight=False)
+
+
+def _waiting(lake: Lake, contract: Contract) -> pl.LazyFrame:
+    return lake.scan(contract.sibling("quarantine")).select(
+        pl.lit(contract.table.removeprefix("silver.")).alias("table"),
+        pl.col(contract.key[0]).cast(pl.String).alias("key"),
+        pl.col("quality_issues").list.join(", ").alias("issues"),
+    )
+
+
+def _print(title: str, rows: pl.DataFrame) -> None:
+    out.print(f"\n[bold]{title}[/bold]")
+    with pl.Config(
+        tbl_hide_dataframe_shape=True,
+        tbl_hide_column_data_types=True,
+        tbl_rows=20,
+        fmt_str_lengths=60,
+        tbl_width_chars=160,
+    ):
+        out.print(str(rows), highlight=False)
+
+
+# ---- PROVE ---- #
+
+
+def prove(lake: Lake, catalog: Catalog, told: Mapping[str, Database]) -> None:
+    """Law 2, before your eyes: silver and quarantine together are the source, and share no key.
+
+    Raises:
+        MedallionError: when they are not.
+    """
+    out.print("\n[bold]Silver + quarantine = source[/bold]")
+    for domain, database in told.items():
+        for table, rows in database.truth.items():
+            contract = catalog[f"silver.{domain}.{table}"]
+            kept, waiting = _by_key(lake, contract, "silver"), _by_key(lake, contract, "quarantine")
+            different = [
+                key
+                for key, row in kept.items()
+                if any(row[name] != rows[key][name] for name in contract.columns if key in rows)
+            ]
+            if kept.keys() | waiting.keys() != rows.keys() or kept.keys() & waiting or different:
+                raise MedallionError(
+                    f"{contract.table}: silver and quarantine are not the source",
+                    hint="this is a fault of ours; please report it",
+                )
+            out.print(
+                f"  {table:<17} {len(kept):>5,} kept + {len(waiting)} quarantined = {len(rows):,} rows, every value equal"
+            )
+
+
+def _by_key(lake: Lake, contract: Contract, layer: str) -> dict[str, dict[str, object]]:
+    rows = lake.scan(contract.sibling(layer)).collect().iter_rows(named=True)
+    return {str(row[contract.key[0]]): row for row in rows}
