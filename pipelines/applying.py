@@ -259,6 +259,12 @@ class Work:
             pl.lit(self.now).alias("first_seen_at"),
         )
 
+    def _refused(self, rows: pl.DataFrame) -> pl.DataFrame:
+        """The rows of quarantine; where the event holds what never leaves bronze, its id must do."""
+        if self.contract.withheld:
+            rows = rows.drop("raw_payload", strict=False)
+        return shaped(rows, quarantine_schema(self.contract))
+
     def _tombstones(self, deletes: pl.DataFrame, truncates: pl.DataFrame) -> pl.DataFrame:
         schema = tombstone_schema(self.contract)
         marked = [
@@ -297,7 +303,7 @@ class Work:
         self._change(state.tombstones.snapshot, added=decision.tombstones)
         self._change(
             state.quarantine.snapshot,
-            added=shaped(decision.quarantined, quarantine_schema(contract)),
+            added=self._refused(decision.quarantined),
         )
         if contract.history:
             verdict = self._judge(rows.filter(pl.col("_verb") == UPSERT))

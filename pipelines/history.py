@@ -45,6 +45,18 @@ def history_schema(contract: Contract) -> dict[str, pl.DataType]:
     }
 
 
+def open_history(lake: Lake, contract: Contract) -> list[str]:
+    """Makes the table where it is missing; the columns whose extremes its log may tell."""
+    stats = [*stats_columns(contract), "is_current"]
+    lake.create(
+        contract.sibling("history"),
+        history_schema(contract),
+        stats_columns=stats,
+        configuration={"delta.enableDeletionVectors": "true"},
+    )
+    return stats
+
+
 def extend_history(
     lake: Lake,
     contract: Contract,
@@ -60,10 +72,7 @@ def extend_history(
     version that lacked a value which an older one, come late, tells is filled in and judged again.
     """
     table, schema = contract.sibling("history"), history_schema(contract)
-    stats = [*stats_columns(contract), "is_current"]
-    lake.create(
-        table, schema, stats_columns=stats, configuration={"delta.enableDeletionVectors": "true"}
-    )
+    stats = open_history(lake, contract)
     snapshot = read_snapshot(lake.path(table), lake.options)
     key = list(contract.key)
     new = _as_versions(versions, schema)

@@ -17,6 +17,7 @@ from pipelines.contract import Catalog, Contract
 from pipelines.cut import Limit
 from pipelines.evolution import decide, drifts_in, follow_contract, learn
 from pipelines.feed import CHUNK_EVENTS, Chunk, chunks, moved, no_rows
+from pipelines.history import open_history
 from pipelines.keyless import apply_bag
 from pipelines.state import State, in_epoch, open_state, progress_of
 from pipelines.storage import Lake
@@ -51,6 +52,8 @@ def apply(
     state = open_state(lake, contract)
     total = Applied(table=table, version=state.silver.snapshot.version)
     bronze = lake.open(contract.bronze)
+    if contract.history:  # gold reads it, whether or not the source ever had a row
+        open_history(lake, contract)
     if bronze is None:
         return total
     app_id = progress_of(bronze)

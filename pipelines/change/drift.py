@@ -152,6 +152,7 @@ def fields_of(name: str, column: Column) -> tuple[str, ...]:
 
 def _names(contract: Contract, told: Mapping[str, Mapping[str, Any]]) -> Iterator[Drift]:
     known = {each for name, column in contract.columns.items() for each in fields_of(name, column)}
+    known |= set(contract.withheld)
     for field in told:
         if field not in known and not field.startswith(_META):
             now = type_of(told[field]) if told[field] else UNKNOWN

@@ -221,6 +221,15 @@ class Contract(Strict):
         default=(), validate_default=True, description="The columns that identify a row."
     )
     history: bool = Field(default=False, description="Keep every version (type 2).")
+    tenant: ColumnName | None = Field(
+        default=None,
+        description="The column that says whose row it is; 'medallion query --tenant' shows nobody else's.",
+    )
+    withheld: tuple[str, ...] = Field(
+        default=(),
+        description="Fields of the messages that never leave bronze (password hashes, tokens): no column "
+        "may take them, drift does not speak of them, and quarantine keeps no copy of their event.",
+    )
     freshness: Duration | None = None
     retention: Retention = Retention()
     drift: Drift = Drift()
@@ -307,6 +316,11 @@ class Contract(Strict):
             raise ValueError("a MongoDB document has one key: the column of its '_id'")
         for name in self.key:
             self._refuse_unknown(name, "key")
+        if self.tenant is not None:
+            self._refuse_unknown(self.tenant, "tenant")
+            if self.layer == "gold" and self.tenant not in self.key:
+                raise ValueError(f"'{self.tenant}' is the tenant, so it is a part of the key")
+        self._refuse_withheld()
         for rule in self.rules:
             for name in _columns_of(rule):
                 self._refuse_unknown(name, f"rule '{rule.name}'")
@@ -316,6 +330,13 @@ class Contract(Strict):
                 f"two rules share the name '{next(n for n in names if names.count(n) > 1)}'"
             )
         return self
+
+    def _refuse_withheld(self) -> None:
+        if self.withheld and self.source is None:
+            raise ValueError("'withheld' names fields of messages, which a gold table has none of")
+        for name, column in self.columns.items():
+            if taken := {column.source or name, *column.was} & set(self.withheld):
+                raise ValueError(f"column '{name}' takes '{min(taken)}', which is withheld")
 
     def _refuse_unknown(self, column: str, where: str) -> None:
         if column not in self.columns:

@@ -54,6 +54,8 @@ def write(root: Path, text: str, name: str = "orders", layer: str = "silver") ->
         (("key: [order_id]", "key: [order_id]\nfreshness: soon"), "'soon' is not a duration; write for example '15 minutes'"),
         (("description: One", "description: [One"), "not YAML"),
         (("description: One", "descr: a\ndescription: One"), "orders.yaml:2: 'descr' is not a key of a contract\n  Hint: did you mean 'description'?"),
+        (("key: [order_id]", "key: [order_id]\nwithheld: [total]"), "column 'total' takes 'total', which is withheld"),
+        (("key: [order_id]", "key: [order_id]\ntenant: shop_id"), "tenant names column 'shop_id', which the contract does not have"),
         (("required: true", "requird: true"), "orders.yaml:7: 'columns.order_id.requird' is not a key of a contract\n  Hint: did you mean 'required'?"),
         (("required: true", "zzz: true"), "Hint: the keys here are type, required,"),
         (("postgres, topic", "postgres, tpoic: x, topic"), "orders.yaml:4: 'source.tpoic' is not a key of a contract\n  Hint: did you mean 'topic'?"),
