@@ -1,0 +1,171 @@
+"""Rules compiled to an expectation suite: core expectations where there is one, else one of ours."""
+
+# Great Expectations exports its expectations in ways its type stubs do not tell.
+# pyright: reportPrivateImportUsage=false, reportArgumentType=false, reportIncompatibleVariableOverride=false
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from datetime import date
+from decimal import Decimal
+from typing import Any, ClassVar
+
+import great_expectations.expectations.core as gx_core
+from great_expectations.compatibility import pydantic
+from great_expectations.core.expectation_suite import ExpectationSuite
+from great_expectations.execution_engine.execution_engine import ExecutionEngine
+from great_expectations.expectations import registry
+from great_expectations.expectations.expectation import BatchExpectation, parse_result_format
+
+from quality_rules.gx.metrics import RULE_METRIC
+from quality_rules.rule import Rule, RuleKind, Severity
+
+SEVERITIES: Mapping[Severity, str] = {
+    Severity.ERROR: "critical",
+    Severity.WARNING: "warning",
+    Severity.INFO: "info",
+}
+
+
+def suite_of(table: str, rules: Sequence[Rule]) -> ExpectationSuite:
+    """The active rules as a suite of the table's name; each expectation's `meta` names its rule."""
+    suite = ExpectationSuite(name=table)
+    # Given to the constructor, the suite would lose all but one expectation that names no column.
+    suite.expectations = [expectation_of(rule) for rule in rules if rule.active]
+    return suite
+
+
+def expectation_of(rule: Rule) -> Any:
+    """A rule as an expectation that counts the same rows."""
+    common: dict[str, Any] = {
+        "meta": {"rule": rule.name, "rule_id": rule.rule_id},
+        "severity": SEVERITIES[rule.severity],
+        "description": f"{rule.name}: {rule.description or in_words(rule)}",
+    }
+    if rule.kind in _CORE and not _would_change(rule):
+        return _CORE[rule.kind](rule, common)
+    return ExpectRowsToKeepRule(
+        rule=rule.name,
+        kind=rule.kind.value,
+        columns=list(rule.columns),
+        params=dict(rule.params),
+        **common,
+    )
+
+
+def _would_change(rule: Rule) -> bool:
+    """Whether Great Expectations would make another bound of one: it reads numbers as floats, and dates without their time."""
+    bounds = [rule.params[name] for name in ("min", "max") if rule.params.get(name) is not None]
+    return rule.kind is RuleKind.RANGE and not all(_survives(bound) for bound in bounds)
+
+
+def _survives(bound: Any) -> bool:
+    if isinstance(bound, str):
+        return _as_date(bound) is not None
+    return isinstance(bound, int | float) and Decimal(float(bound)) == Decimal(bound)
+
+
+def _as_date(text: str) -> date | None:
+    try:
+        return date.fromisoformat(text)
+    except ValueError:
+        return None
+
+
+def _bound(rule: Rule, name: str) -> Any:
+    value = rule.params.get(name)
+    return _as_date(value) if isinstance(value, str) else value
+
+
+def _unique(rule: Rule, common: Mapping[str, Any]) -> Any:
+    if len(rule.columns) == 1:
+        return gx_core.ExpectColumnValuesToBeUnique(column=rule.columns[0], **common)
+    return gx_core.ExpectCompoundColumnsToBeUnique(
+        column_list=list(rule.columns), ignore_row_if="any_value_is_missing", **common
+    )
+
+
+_CORE: Mapping[RuleKind, Callable[[Rule, Mapping[str, Any]], Any]] = {
+    RuleKind.NOT_NULL: lambda rule, common: gx_core.ExpectColumnValuesToNotBeNull(
+        column=rule.columns[0], **common
+    ),
+    RuleKind.RANGE: lambda rule, common: gx_core.ExpectColumnValuesToBeBetween(
+        column=rule.columns[0],
+        min_value=_bound(rule, "min"),
+        max_value=_bound(rule, "max"),
+        **common,
+    ),
+    RuleKind.PATTERN: lambda rule, common: gx_core.ExpectColumnValuesToMatchRegex(
+        column=rule.columns[0], regex=rule.params["regex"], **common
+    ),
+    RuleKind.SET: lambda rule, common: gx_core.ExpectColumnValuesToBeInSet(
+        column=rule.columns[0], value_set=list(rule.params["values"]), **common
+    ),
+    RuleKind.UNIQUE: _unique,
+}
+
+
+def in_words(rule: Rule) -> str:
+    """What a rule without a description says."""
+    names, params = ", ".join(rule.columns), rule.params
+    if rule.kind is RuleKind.RANGE:
+        low, high = params.get("min"), params.get("max")
+        if low is None or high is None:
+            return f"{names} is {'at most' if low is None else 'at least'} {high if low is None else low}"
+        return f"{names} lies between {low} and {high}"
+    told = {
+        RuleKind.NOT_NULL: lambda: f"{names} is never missing",
+        RuleKind.PATTERN: lambda: f"{names} matches {params['regex']}",
+        RuleKind.SET: lambda: f"{names} is one of {', '.join(map(str, params['values']))}",
+        RuleKind.UNIQUE: lambda: f"no two rows share {names}",
+        RuleKind.REFERENCE: lambda: f"{names} stands in {params['table']}.{params['column']}",
+        RuleKind.EXPRESSION: lambda: str(params["sql"]),
+    }
+    return told[rule.kind]() if rule.kind in told else f"{rule.kind} on {names or 'the table'}"
+
+
+_COUNT, _KEYS = f"{RULE_METRIC}.unexpected_count", f"{RULE_METRIC}.unexpected_index_list"
+
+
+class ExpectRowsToKeepRule(BatchExpectation):
+    """Expects rows to keep a rule of ours that the core vocabulary has no word for."""
+
+    rule: str
+    kind: str
+    columns: list[str] = pydantic.Field(default_factory=list)
+    params: dict[str, Any] = pydantic.Field(default_factory=dict)
+    mostly: float = 1.0
+
+    metric_dependencies: ClassVar[tuple[str, ...]] = (_COUNT, _KEYS, "table.row_count")
+    success_keys: ClassVar[tuple[str, ...]] = ("rule", "kind", "columns", "params", "mostly")
+    args_keys: ClassVar[tuple[str, ...]] = ("rule", "kind", "columns", "params", "mostly")
+
+    def _validate(
+        self,
+        metrics: dict[str, Any],
+        runtime_configuration: dict[str, Any] | None = None,
+        execution_engine: ExecutionEngine[Any] | None = None,
+    ) -> dict[str, Any]:
+        unexpected, rows = metrics[_COUNT], metrics["table.row_count"]
+        percent = 100 * unexpected / rows if rows else 0.0
+        asked: Any = self._get_result_format(runtime_configuration=runtime_configuration)
+        result_format = parse_result_format(asked)
+        result: dict[str, Any] = {
+            "element_count": rows,
+            "unexpected_count": unexpected,
+            "unexpected_percent": percent,
+            "missing_count": 0,
+            "missing_percent": 0.0,
+            "unexpected_percent_total": percent,
+            "unexpected_percent_nonmissing": percent,
+        }
+        if keys := result_format.get("unexpected_index_column_names"):
+            shown = metrics[_KEYS][: result_format["partial_unexpected_count"]]
+            result |= {
+                "unexpected_index_column_names": keys,
+                "partial_unexpected_index_list": shown,
+            }
+        return {"success": rows - unexpected >= self.mostly * rows, "result": result}
+
+
+registry.register_expectation(ExpectRowsToKeepRule)
