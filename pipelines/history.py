@@ -26,7 +26,8 @@ _UTC = pl.Datetime("us", "UTC")
 #: The position at which a version ends: that of the next one.
 ENDED = tuple(name.replace("source_", "ended_") for name in ORDER)
 
-_INTERVAL: Mapping[str, pl.DataType] = {
+#: The columns history adds to silver's.
+INTERVAL: Mapping[str, pl.DataType] = {
     "valid_from": _UTC,
     "valid_to": _UTC,
     "is_current": pl.Boolean(),
@@ -41,7 +42,7 @@ def history_schema(contract: Contract) -> dict[str, pl.DataType]:
     return {
         **{name: column.type.stored for name, column in contract.columns.items()},
         **AUDIT,
-        **_INTERVAL,
+        **INTERVAL,
     }
 
 

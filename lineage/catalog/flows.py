@@ -1,0 +1,156 @@
+"""The ways between columns, looked up by either end; and where classified values go."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+
+from lineage.catalog.model import CLASSIFIED, ColumnEntry, TableEntry
+from lineage.graph import ColumnRef, TableLineage
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class End:
+    """The other end of a way: a column, and how the value gets there."""
+
+    table: str
+    column: str
+    how: str
+
+
+@dataclass(frozen=True, slots=True)
+class Reached:
+    """A column that a classified value reaches directly, with what the contract says of it there.
+
+    `step` counts tables from the origin, from 1; `verdict` is `kept`, `masked`, or `lowered`
+    where a lower class is declared without a mask.
+    """
+
+    table: str
+    column: str
+    layer: str
+    classification: str
+    mask: str | None
+    step: int
+    verdict: str
+
+
+@dataclass(frozen=True, slots=True)
+class ClassifiedColumn:
+    """A classified column where it enters, and all that its values reach, nearest first."""
+
+    table: str
+    entry: ColumnEntry
+    reached: tuple[Reached, ...]
+
+    @property
+    def lowered(self) -> tuple[Reached, ...]:
+        """The columns that declare a lower class without a mask."""
+        return tuple(reached for reached in self.reached if reached.verdict == "lowered")
+
+
+@dataclass(frozen=True)
+class Flows:
+    """The direct ways between the columns of `lineage`."""
+
+    lineage: Mapping[str, TableLineage]
+
+    @cached_property
+    def into(self) -> Mapping[ColumnRef, tuple[End, ...]]:
+        """What each column is made of."""
+        return {
+            ColumnRef(name, column): tuple(
+                End(source.table, source.column, source.transformation) for source in sources
+            )
+            for name, lineage in self.lineage.items()
+            for column, sources in lineage.columns.items()
+        }
+
+    @cached_property
+    def out_of(self) -> Mapping[ColumnRef, tuple[End, ...]]:
+        """What is made of each column."""
+        found: dict[ColumnRef, list[End]] = {}
+        for target, ends in self.into.items():
+            for end in ends:
+                found.setdefault(ColumnRef(end.table, end.column), []).append(
+                    End(target.table, target.column, end.how)
+                )
+        return {ref: tuple(ends) for ref, ends in found.items()}
+
+    @cached_property
+    def readers(self) -> Mapping[str, tuple[str, ...]]:
+        """The tables that are made from each table."""
+        found: dict[str, list[str]] = {}
+        for name, lineage in sorted(self.lineage.items()):
+            for table in lineage.inputs:
+                found.setdefault(table, []).append(name)
+        return {table: tuple(names) for table, names in found.items()}
+
+    def made_from(self, table: str) -> tuple[str, ...]:
+        """The tables that a table is made from; none for a source."""
+        lineage = self.lineage.get(table)
+        return tuple(sorted(lineage.inputs)) if lineage else ()
+
+
+def classified_columns(
+    tables: Mapping[str, TableEntry], flows: Flows
+) -> tuple[ClassifiedColumn, ...]:
+    """Every classified column that no classified column feeds, with all it reaches; by table, then name."""
+    entries = {
+        ColumnRef(table.name, column.name): column
+        for table in tables.values()
+        for column in table.columns
+    }
+    origins = [
+        ref
+        for ref, entry in entries.items()
+        if entry.classification in CLASSIFIED
+        and not any(
+            entries[above].classification in CLASSIFIED
+            for end in flows.into.get(ref, ())
+            if (above := ColumnRef(end.table, end.column)) in entries
+        )
+    ]
+    return tuple(
+        ClassifiedColumn(
+            origin.table, entries[origin], tuple(_reached(origin, tables, entries, flows))
+        )
+        for origin in sorted(origins)
+    )
+
+
+def _reached(
+    origin: ColumnRef,
+    tables: Mapping[str, TableEntry],
+    entries: Mapping[ColumnRef, ColumnEntry],
+    flows: Flows,
+) -> Iterator[Reached]:
+    seen, frontier, step = {origin}, [origin], 0
+    while frontier:
+        step += 1
+        nearer = frontier
+        frontier = []
+        for ref in nearer:
+            for end in flows.out_of.get(ref, ()):
+                there = ColumnRef(end.table, end.column)
+                if there in seen:
+                    continue
+                seen.add(there)
+                frontier.append(there)
+                entry, table = entries.get(there), tables.get(end.table)
+                if entry is not None and table is not None:
+                    yield _judged(entries[origin], entry, table, step)
+
+
+def _judged(origin: ColumnEntry, entry: ColumnEntry, table: TableEntry, step: int) -> Reached:
+    verdict = "kept" if entry.rank >= origin.rank else "masked" if entry.mask else "lowered"
+    return Reached(
+        table=table.name,
+        column=entry.name,
+        layer=table.layer,
+        classification=entry.classification,
+        mask=entry.mask,
+        step=step,
+        verdict=verdict,
+    )
