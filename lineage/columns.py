@@ -7,7 +7,8 @@ as another name (unless a dialect says otherwise).
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Generator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 import sqlglot
@@ -87,17 +88,48 @@ def trace(
     Raises:
         LineageError: Something in `sql` cannot be resolved; says what and where.
     """
-    try:
+    return lineage_of(traced(sql, schema, dialect))
+
+
+@dataclass(frozen=True, slots=True)
+class Traced:
+    """A statement after tracing: what it gives, and the tracer that knows how."""
+
+    relation: Relation
+    tables: tuple[str, ...]
+    root: Scope
+    tracer: Tracer
+
+
+def traced(sql: str, schema: Mapping[str, Collection[str]], dialect: str | None = None) -> Traced:
+    """As `trace`, with what it was found by: for questions on the way inside the statement.
+
+    Raises:
+        LineageError: As for `trace`.
+    """
+    with _not_too_deep():
         tree = _parse(sql, dialect)
+    return follow(sql, tree, schema, dialect)
+
+
+def follow(
+    sql: str, tree: exp.Query, schema: Mapping[str, Collection[str]], dialect: str | None
+) -> Traced:
+    """As `traced`, of a query of `sql` that is parsed already."""
+    with _not_too_deep():
         tables = _known_tables(sql, tree, schema)
         _refuse_constructs(sql, tree)
         _refuse_unnamed(sql, tree)
         root = _qualified(sql, tree, {name: schema[name] for name in tables}, dialect)
-        relation = Tracer(sql, schema, root).relation(root)
-    except RecursionError as error:
-        message = "the SQL is nested too deeply to be followed"
-        raise LineageError(message, hint="take parts of it into a WITH") from error
+        tracer = Tracer(sql, schema, root)
+        relation = tracer.relation(root)
     _refuse_repeated(relation)
+    return Traced(relation, tables, root, tracer)
+
+
+def lineage_of(found: Traced) -> SelectLineage:
+    """What `found` says as plain values."""
+    relation, tables = found.relation, found.tables
     outputs = tuple(OutputColumn(name, tuple(sorted(f.direct))) for name, f in relation.columns)
     return SelectLineage(outputs, _indirect(relation), tables)
 
@@ -108,7 +140,27 @@ def tables_of(sql: str, dialect: str | None = None) -> tuple[str, ...]:
     Raises:
         LineageError: `sql` is not one SELECT statement.
     """
-    return tuple(sorted({table_name(table) for table in _tables(sql, _parse(sql, dialect))}))
+    return tuple(sorted(table_places(sql, dialect)))
+
+
+def table_places(sql: str, dialect: str | None = None) -> dict[str, tuple[int | None, int | None]]:
+    """The tables `sql` reads, each with the line and column where it is first named.
+
+    Raises:
+        LineageError: `sql` is not one SELECT statement.
+    """
+    with _not_too_deep():
+        tables = _tables(sql, _parse(sql, dialect))
+    return {table_name(table): place(sql, table) for table in reversed(tables)}
+
+
+@contextmanager
+def _not_too_deep() -> Generator[None]:
+    try:
+        yield
+    except RecursionError as error:
+        message = "the SQL is nested too deeply to be followed"
+        raise LineageError(message, hint="take parts of it into a WITH") from error
 
 
 def _parse(sql: str, dialect: str | None) -> exp.Query:

@@ -9,7 +9,7 @@ from sqlglot import exp
 
 
 class LineageError(ValueError):
-    """Lineage that cannot be known for certain.
+    """Lineage that cannot be known for certain: `message` says why, `hint` what to write instead.
 
     `line` and `column` (both from 1) point into the SQL; both are None where no SQL is at fault.
     """
@@ -24,6 +24,8 @@ class LineageError(ValueError):
     ) -> None:
         where = "" if line is None else f"line {line}, column {column}: "
         super().__init__(f"{where}{message}" + (f"\n  Hint: {hint}" if hint else ""))
+        self.message = message
+        self.hint = hint
         self.line = line
         self.column = column
 

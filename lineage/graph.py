@@ -18,7 +18,8 @@ class TableLineage:
 
     `kind` is the transformation type of its rows in `data_lineage` (CDC_CAPTURE, ETL_TRANSFORM ...).
     A column name with a dot is a field inside a column: `raw_payload.order_id`. A column without
-    sources (a constant, a run's id) maps to ().
+    sources (a constant, a run's id) maps to (). `masks` tells of columns whose values are masked on
+    their way into the table, and by what.
     """
 
     table: str
@@ -27,6 +28,7 @@ class TableLineage:
     columns: Mapping[str, tuple[Source, ...]]
     indirect: tuple[Indirect, ...] = ()
     config: Mapping[str, str] = field(default_factory=dict[str, str])
+    masks: Mapping[str, str] = field(default_factory=dict[str, str])
 
     def __post_init__(self) -> None:
         used = {source.table for sources in self.columns.values() for source in sources}

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Generator, Iterable, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
 
 from sqlglot import exp
 from sqlglot.optimizer import Scope
@@ -20,6 +22,19 @@ _FOLLOWED = frozenset(
 )
 
 
+@dataclass(frozen=True, slots=True)
+class Reference:
+    """That an output is made of a column of `source`; `node` is where, None for a side of a UNION."""
+
+    source: exp.Table | Scope
+    name: str
+    node: exp.Column | None = None
+
+
+#: An output of a query: the id of its scope, and the column's name.
+_Output = tuple[int, str]
+
+
 class Tracer(Expressions):
     """Traces the queries of one statement; each scope once."""
 
@@ -27,8 +42,12 @@ class Tracer(Expressions):
         self._sql = sql
         self._schema = schema
         self._scopes = {id(scope.expression): scope for scope in root.traverse()}
+        self._by_id = {id(scope): scope for scope in root.traverse()}
         self._relations: dict[int, Relation] = {}
         self._ordered: dict[int, Relation] = {}  # outputs that ORDER BY of the scope may name
+        self._references: dict[_Output, list[Reference]] = {}
+        self._output: _Output | None = None  # the one that is being traced
+        self._used: set[_Output] = set()
 
     def relation(self, scope: Scope) -> Relation:
         """The columns and rows of the query of `scope`."""
@@ -42,7 +61,36 @@ class Tracer(Expressions):
         scope = self._scopes.get(id(node.unnest()))
         if scope is None:
             raise self.refuse(node, "this subquery cannot be followed")
-        return self.relation(scope)
+        relation = self.relation(scope)
+        for name in relation.names:
+            self._refer(Reference(scope, name))
+        return relation
+
+    def references(self, scope: Scope, name: str) -> tuple[Reference, ...]:
+        """What the expression of an output reads, once its scope is traced; values and conditions."""
+        return tuple(self._references.get((id(scope), name), ()))
+
+    def unused(self) -> list[tuple[Scope, str]]:
+        """The outputs of a WITH or a derived table that no query reads, in the order of the text."""
+        return [
+            (scope, name)
+            for key, relation in self._relations.items()
+            if (scope := self._by_id[key]).is_cte or scope.is_derived_table
+            for name in relation.names
+            if (key, name) not in self._used
+        ]
+
+    def _refer(self, reference: Reference) -> None:
+        if self._output is not None:
+            self._references.setdefault(self._output, []).append(reference)
+
+    @contextmanager
+    def _tracing(self, output: _Output | None) -> Generator[None]:
+        before, self._output = self._output, output
+        try:
+            yield
+        finally:
+            self._output = before
 
     def column(self, column: exp.Column, scope: Scope) -> Flow:
         """What reaches `column`, looked up in `scope` and then in the queries around it."""
@@ -68,13 +116,21 @@ class Tracer(Expressions):
     def _lookup(self, column: exp.Column, scope: Scope) -> list[Flow]:
         if column.table:
             source = _sources(scope).get(column.table)
-            return [] if source is None else self._of(source, column.name)
+            return [] if source is None else self._read(source, column)
         sources = _sources(scope).values()
-        inputs = [flow for source in sources for flow in self._of(source, column.name)]
+        inputs = [flow for source in sources for flow in self._read(source, column)]
         outputs = self._ordered.get(id(scope))
         named = outputs.find(column.name) if outputs else []
         # In ORDER BY a bare name may mean the output or the input of that name: count both.
         return [merge((*inputs, *named))] if named else inputs
+
+    def _read(self, source: exp.Table | Scope, column: exp.Column) -> list[Flow]:
+        flows = self._of(source, column.name)
+        if flows and isinstance(source, Scope):
+            self._used.add((id(source), column.name))
+        if flows:
+            self._refer(Reference(source, column.name, column))
+        return flows
 
     def _of(self, source: exp.Table | Scope, name: str) -> list[Flow]:
         if isinstance(source, Scope):
@@ -100,6 +156,10 @@ class Tracer(Expressions):
         return self._schema[table_name(source)]
 
     def _trace(self, scope: Scope) -> Relation:
+        with self._tracing(None):
+            return self._relation(scope)
+
+    def _relation(self, scope: Scope) -> Relation:
         query = scope.expression
         self._refuse_unknown_clauses(query)
         if isinstance(query, exp.SetOperation):
@@ -107,7 +167,7 @@ class Tracer(Expressions):
         elif isinstance(query, exp.Select):
             relation = self._select(query, scope)
         elif isinstance(query, exp.Subquery):
-            relation = self.query(query.this)
+            relation = self._passed_on(self.query(query.this), query.this, scope)
         elif isinstance(query, exp.UDTF):
             relation = self._table_function(query, scope)
         else:
@@ -117,6 +177,10 @@ class Tracer(Expressions):
             names = (*scope.outer_columns, *relation.names[len(scope.outer_columns) :])
             if len(names) > len(relation.columns):
                 raise self.refuse(query, f"{len(names)} names for {len(relation.columns)} columns")
+            for name, old in zip(names, relation.names, strict=True):
+                self._references.setdefault((id(scope), name), []).extend(
+                    self.references(scope, old) if name != old else ()
+                )
             renamed = zip(names, (flow for _, flow in relation.columns), strict=True)
             relation = Relation(tuple(renamed), relation.rows)
         return Relation(relation.columns, relation.rows | self._ordering(query, scope, relation))
@@ -142,7 +206,8 @@ class Tracer(Expressions):
                     "a star cannot be expanded here",
                     "a column name repeats among its sources; name the columns",
                 )
-            columns.append((projection.alias_or_name, self.flow(projection, scope)))
+            with self._tracing((id(scope), projection.alias_or_name)):
+                columns.append((projection.alias_or_name, self.flow(projection, scope)))
         outputs = Relation(tuple(columns))
         return Relation(outputs.columns, self._rows(select, scope, outputs))
 
@@ -188,6 +253,7 @@ class Tracer(Expressions):
     def _set_operation(self, query: exp.SetOperation, scope: Scope) -> Relation:
         left, right = (self.relation(side) for side in scope.set_operation_scopes)
         pairs = self._paired(query, left, right)
+        self._refer_to_sides(query, scope, left, right)
         rows = left.rows | right.rows
         if isinstance(query, exp.Union):
             columns = tuple((name, merge((one, other))) for name, one, other in pairs)
@@ -198,6 +264,16 @@ class Tracer(Expressions):
         for _, one, other in pairs:
             rows |= one.deciding("filter") | other.deciding("filter")
         return Relation(tuple((name, one) for name, one, _ in pairs), rows)
+
+    def _refer_to_sides(
+        self, query: exp.SetOperation, scope: Scope, left: Relation, right: Relation
+    ) -> None:
+        by_name = bool(query.args.get("by_name"))
+        names = tuple(dict.fromkeys((*left.names, *right.names))) if by_name else left.names
+        for relation, side in zip((left, right), scope.set_operation_scopes, strict=True):
+            for name, own in zip(names, names if by_name else relation.names, strict=True):
+                if own in relation.names:
+                    self._references.setdefault((id(scope), name), []).append(Reference(side, own))
 
     def _paired(
         self, query: exp.SetOperation, left: Relation, right: Relation
@@ -213,11 +289,18 @@ class Tracer(Expressions):
             for (name, one), (_, other) in zip(left.columns, right.columns, strict=True)
         ]
 
+    def _passed_on(self, relation: Relation, query: exp.Expr, scope: Scope) -> Relation:
+        """The relation of a query in parentheses, which is that of the query."""
+        inner = self._scopes[id(query.unnest())]
+        for name in relation.names:
+            self._references[id(scope), name] = [Reference(inner, name)]
+        return relation
+
     # ---- UNNEST, LATERAL, VALUES ----
 
     def _table_function(self, node: exp.UDTF, scope: Scope) -> Relation:
         if isinstance(node, exp.Lateral) and isinstance(node.this, exp.Subquery):
-            return self.query(node.this.this)
+            return self._passed_on(self.query(node.this.this), node.this.this, scope)
         if isinstance(node, exp.Values):
             cells = [row.expressions or [row] for row in node.expressions]
             flows = [
@@ -227,9 +310,14 @@ class Tracer(Expressions):
         if not isinstance(node, (exp.Unnest, exp.Lateral)):
             raise self.refuse(node, f"{node.key.upper()} cannot be followed")
         parts = node.expressions if isinstance(node, exp.Unnest) else [node.this]
-        flows = [self.flow(part, scope).through("expression") for part in parts]
         # Without a list of names the one column is called as the table is.
         names = node.alias_column_names or [node.alias]
+        flows: list[Flow] = []
+        for part in parts:
+            with self._tracing((id(scope), names[0])):
+                flows.append(self.flow(part, scope).through("expression"))
+        for name in names[1:]:
+            self._references[id(scope), name] = list(self.references(scope, names[0]))
         if len(names) != len(flows):
             flows = [merge(flows)] * len(names)
         rows = merge(flows).deciding("join")

@@ -23,6 +23,7 @@ from lineage.errors import LineageError
 from pipelines.contract import Catalog, Contract, did_you_mean
 from pipelines.cut import refuse_half_transactions
 from pipelines.errors import ContractError, LakeError, LossError, QualityError, QueryError
+from pipelines.masks import release, salt_mark
 from pipelines.storage import Lake, schema_of
 from pipelines.version import CODE_VERSION
 
@@ -31,7 +32,10 @@ _UTC = pl.Datetime("us", "UTC")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Built:
-    """What a build did: `changed` tells whether a new version was written."""
+    """What a build did: `changed` tells whether a new version was written.
+
+    `dropped` counts the groups left out since they are smaller than the contract allows.
+    """
 
     table: str
     rows: int
@@ -39,6 +43,7 @@ class Built:
     version: int
     input_versions: Mapping[str, int]
     seconds: float = 0.0
+    dropped: int = 0
 
 
 def inputs_of(contract: Contract) -> tuple[str, ...]:
@@ -84,7 +89,8 @@ def build(lake: Lake, catalog: Catalog, table: str, *, batch_id: str, now: datet
         LakeError: when an input is not there yet.
         ContractError: when the SQL gives other columns than the contract.
         LossError: when a value does not fit the contract's type exactly.
-        QualityError: when the key is not one: null, or the same twice.
+        QualityError: when the key is not one: null, or the same twice; or a group is too small.
+        SettingsError: when a mask needs a salt and there is none.
         QueryError: when the engine refuses the SQL.
         LagError: when its inputs would show a transaction of their source in part.
         ConflictError: when another builder came first; the table is as that one left it.
@@ -105,8 +111,10 @@ def build(lake: Lake, catalog: Catalog, table: str, *, batch_id: str, now: datet
             seconds=time.monotonic() - began,
         )
     refuse_half_transactions(lake, catalog, table, inputs_of(contract))
-    added = _added(contract)
-    rows = _exactly(contract, _run(lake, contract, handles), added)
+    added = added_columns(contract)
+    found = _run(lake, contract, handles)
+    shown = release(contract, found)
+    rows = _exactly(contract, shown, added)
     rows, numbers = _with_surrogate_key(lake, contract, rows)
     _refuse_bad_keys(contract, rows)
     if numbers is not None:
@@ -119,6 +127,7 @@ def build(lake: Lake, catalog: Catalog, table: str, *, batch_id: str, now: datet
         version=version,
         input_versions=versions,
         seconds=time.monotonic() - began,
+        dropped=len(found) - len(shown),
     )
 
 
@@ -150,6 +159,7 @@ def _recipe(contract: Contract, handles: Mapping[str, DeltaTable]) -> str:
             "contract": terms,
             "contract_version": contract.version,
             "code": CODE_VERSION,
+            "salt": salt_mark(contract),
         }
     )
 
@@ -178,7 +188,7 @@ def result_over(contract: Contract, frames: Mapping[str, pl.LazyFrame]) -> pl.Da
         LossError: when a value does not fit the contract's type exactly.
         QueryError: when the engine refuses the SQL.
     """
-    return _exactly(contract, run_sql(contract, frames), _added(contract))
+    return _exactly(contract, release(contract, run_sql(contract, frames)), added_columns(contract))
 
 
 def run_sql(contract: Contract, frames: Mapping[str, pl.LazyFrame]) -> pl.DataFrame:
@@ -200,7 +210,7 @@ def run_sql(contract: Contract, frames: Mapping[str, pl.LazyFrame]) -> pl.DataFr
         ) from error
 
 
-def _added(contract: Contract) -> list[str]:
+def added_columns(contract: Contract) -> list[str]:
     """The columns that the build gives, not the SQL.
 
     Raises:

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import replace
 from datetime import datetime
 
+import polars as pl
+
 from lineage.errors import LineageError
 from lineage.graph import LineageGraph, TableLineage
 from lineage.layers import capture_lineage, silver_lineage, sql_lineage
@@ -15,6 +17,7 @@ from pipelines.contract import Catalog, Contract
 from pipelines.errors import ContractError
 from pipelines.gold import order_of
 from pipelines.history import history_schema
+from pipelines.privacy import with_masks
 from pipelines.state import quarantine_schema, silver_schema
 from pipelines.storage import Lake
 
@@ -54,8 +57,21 @@ def lineage_of(catalog: Catalog) -> dict[str, TableLineage]:
 
 
 def columns_of(catalog: Catalog) -> dict[str, Mapping[str, str]]:
-    """The columns of every table that SQL may read."""
-    known = dict[str, Mapping[str, str]]()
+    """The columns of every table that SQL may read, with the names of their types."""
+    known: dict[str, Mapping[str, str]] = {
+        table: {name: str(dtype) for name, dtype in schema.items()}
+        for table, schema in schemas_of(catalog).items()
+    }
+    for contract in catalog.layer("gold"):
+        known[contract.table] = {
+            name: str(column.type) for name, column in contract.columns.items()
+        }
+    return known
+
+
+def schemas_of(catalog: Catalog) -> dict[str, Mapping[str, pl.DataType]]:
+    """The columns of every table that SQL may read, with the types they are stored in."""
+    known = dict[str, Mapping[str, pl.DataType]]()
     for contract in catalog.layer("silver"):
         for table, schema in (
             (contract.table, silver_schema(contract)),
@@ -63,10 +79,10 @@ def columns_of(catalog: Catalog) -> dict[str, Mapping[str, str]]:
             (contract.sibling("quarantine"), quarantine_schema(contract)),
             (contract.bronze, BRONZE),
         ):
-            known[table] = {name: str(dtype) for name, dtype in schema.items()}
+            known[table] = dict(schema)
     for contract in catalog.layer("gold"):
         known[contract.table] = {
-            name: str(column.type) for name, column in contract.columns.items()
+            name: column.type.stored for name, column in contract.columns.items()
         }
     return known
 
@@ -107,4 +123,5 @@ def _gold_table(contract: Contract, schema: Mapping[str, Mapping[str, str]]) -> 
     except LineageError as error:
         raise ContractError(f"{contract.path.with_suffix('.sql')}: {error}") from error
     made = [name for name in contract.columns if name not in traced.columns]
-    return replace(traced, columns={**traced.columns, **dict.fromkeys(made, ())})
+    complete = replace(traced, columns={**traced.columns, **dict.fromkeys(made, ())})
+    return with_masks(contract, complete)

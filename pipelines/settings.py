@@ -17,7 +17,13 @@ from urllib.parse import quote
 from pipelines.errors import SettingsError
 
 _PREFIX = "MEDALLION_"
-_PLAIN = ("MEDALLION_LAKE", "MEDALLION_BOOTSTRAP", "MEDALLION_ASSETS", "MEDALLION_REGISTRY")
+_PLAIN = (
+    "MEDALLION_LAKE",
+    "MEDALLION_BOOTSTRAP",
+    "MEDALLION_ASSETS",
+    "MEDALLION_REGISTRY",
+    "MEDALLION_MASK_SALT",
+)
 _KAFKA = "MEDALLION_KAFKA_"
 _STORAGE = "MEDALLION_STORAGE_"
 _REGISTRY = "MEDALLION_REGISTRY_"
@@ -40,6 +46,9 @@ _SECRET = re.compile(
     r"password|secret|token|key|sasl|credential|signature|pem|oauth|jaas", re.IGNORECASE
 )
 _MASK = "***"
+
+#: 16 characters of base64 are 96 bits: beyond guessing.
+_SHORTEST_SALT = 16
 
 
 class Options(Mapping[str, str]):
@@ -199,6 +208,23 @@ def _without_home(lake: str) -> str:
             hint="choose a folder of letters, digits, '-', '_' and '.'",
         )
     return folder
+
+
+def mask_salt(environment: Mapping[str, str] | None = None) -> bytes:
+    """The secret that hashes and tokens of masked columns are made with; never kept in settings.
+
+    Raises:
+        SettingsError: when there is none, or one that could be guessed.
+    """
+    salt = (os.environ if environment is None else environment).get("MEDALLION_MASK_SALT", "")
+    if len(salt) < _SHORTEST_SALT:
+        raise SettingsError(
+            "MEDALLION_MASK_SALT is not set"
+            if not salt
+            else f"MEDALLION_MASK_SALT has fewer than {_SHORTEST_SALT} characters",
+            hint="make one with 'openssl rand -hex 32', and keep it as you keep passwords",
+        )
+    return salt.encode()
 
 
 def child_environment(**names: str) -> dict[str, str]:

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from pipelines.checks import check_sql, refuse
 from pipelines.cli.options import (
     AssetsOption,
     BootstrapOption,
@@ -14,12 +15,10 @@ from pipelines.cli.options import (
     KafkaOption,
     RegistryOption,
 )
-from pipelines.cli.show import out, print_records
+from pipelines.cli.show import note, out, print_records
 from pipelines.contract import load_catalog
 from pipelines.contract.importer import from_database, from_stream, place, skeleton
 from pipelines.contract.rules import rules_of
-from pipelines.gold import order_of
-from pipelines.provenance import lineage_of
 from pipelines.settings import load_settings
 
 contract_app = typer.Typer(help="Check, write and import contracts.", no_args_is_help=True)
@@ -36,8 +35,8 @@ def contract_check(assets: AssetsOption = None, as_json: JsonOption = False) -> 
     catalog = load_catalog(settings.assets)
     for contract in catalog.contracts.values():
         rules_of(contract)
-    order_of(catalog)
-    lineage_of(catalog)
+    findings = check_sql(catalog)
+    refuse(findings)
     rows = [
         {
             "table": c.table,
@@ -49,6 +48,8 @@ def contract_check(assets: AssetsOption = None, as_json: JsonOption = False) -> 
         for c in catalog.contracts.values()
     ]
     print_records(rows, as_json=as_json)
+    for text in findings.notes:
+        note(text)
 
 
 @contract_app.command("new")

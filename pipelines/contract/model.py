@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import AfterValidator, BeforeValidator, Field, field_validator, model_validator
 
 from pipelines.contract.base import Strict, TableName
+from pipelines.contract.mask import GroupSize, MaskSpec
 from pipelines.contract.rule_spec import Expression, RuleSpec, Unique
 from pipelines.contract.types import DataType, parse_type
 
@@ -127,7 +128,9 @@ class Column(Strict):
     required: bool = Field(default=False, description="No nulls: an error rule.")
     description: str = ""
     classification: Classification = "internal"
-    mask: Literal["hash", "redact", "truncate"] | None = None
+    mask: MaskSpec | None = Field(
+        default=None, description="Gold: what the build puts on it. Silver: the one gold must use."
+    )
     min: int | float | str | None = Field(default=None, description="Smallest value allowed.")
     max: int | float | str | None = Field(default=None, description="Largest value allowed.")
     pattern: str | None = Field(default=None, description="A regular expression each text matches.")
@@ -239,6 +242,9 @@ class Contract(Strict):
     batch_id: ColumnName | None = Field(
         default=None, description="A column that names the build which wrote the row."
     )
+    group_size: GroupSize | None = Field(
+        default=None, description="How many people each row stands for, at least (gold)."
+    )
     rules: tuple[RuleSpec, ...] = ()
     path: Path = Field(default=Path(), exclude=True, json_schema_extra={"deprecated": True})
     sql: str | None = Field(default=None, exclude=True, json_schema_extra={"deprecated": True})
@@ -337,6 +343,22 @@ class Contract(Strict):
         for name, column in self.columns.items():
             if taken := {column.source or name, *column.was} & set(self.withheld):
                 raise ValueError(f"column '{name}' takes '{min(taken)}', which is withheld")
+
+    @model_validator(mode="after")
+    def _releasable(self) -> Self:
+        """The build can put on each mask of a gold table, and can see the size of its groups."""
+        if self.layer == "silver":
+            if self.group_size is not None:
+                raise ValueError("'group_size' is for gold tables")
+            return self
+        for name, column in self.columns.items():
+            required = column.required or name in self.key
+            fault = column.mask and column.mask.fault(column.type, required=required)
+            if fault:
+                raise ValueError(f"columns.{name}.mask: {fault}")
+        if self.group_size is not None:
+            self._refuse_unknown(self.group_size.column, "group_size")
+        return self
 
     def _refuse_unknown(self, column: str, where: str) -> None:
         if column not in self.columns:
