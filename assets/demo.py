@@ -9,7 +9,7 @@ from pathlib import Path
 import polars as pl
 from rich.console import Console
 
-from assets import demo_shop
+from assets import demo_shop, demo_tasks
 from assets.demo_source import Database
 from lineage.graph import ColumnRef, LineageGraph
 from lineage.render import tree
@@ -47,6 +47,13 @@ STORIES: Mapping[str, Story] = {
             tell=lambda seed: demo_shop.generate(seed=seed),
             gold="SELECT order_date_key, order_count, total_revenue, avg_order_value, unique_customers FROM gold.commerce.daily_sales ORDER BY order_date_key",
             number=ColumnRef("gold.commerce.daily_sales", "total_revenue"),
+        ),
+        Story(
+            domain="tasks",
+            title="A task system of six weeks",
+            tell=lambda seed: demo_tasks.generate(seed=seed),
+            gold="SELECT project_name, status, tasks_total, tasks_completed, tasks_open, tasks_overdue, progress_percent FROM gold.tasks.project_progress ORDER BY project_name",
+            number=ColumnRef("gold.tasks.project_progress", "progress_percent"),
         ),
     )
 }

@@ -14,6 +14,7 @@ import sqlglot
 from lineage.columns import tables_of
 from pipelines.contract import Contract, load_catalog
 from pipelines.history import history_schema
+from pipelines.state import silver_schema
 
 CATALOG = load_catalog(Path(__file__).parents[2] / "assets")
 GOLD = CATALOG.layer("gold")
@@ -39,6 +40,8 @@ def schema_of(table: str) -> dict[str, pl.DataType]:
     layer, _, rest = table.partition(".")
     if layer == "history":
         return history_schema(CATALOG[f"silver.{rest}"])
+    if layer == "silver":
+        return silver_schema(CATALOG[table])
     return {name: column.type.stored for name, column in CATALOG[table].columns.items()}
 
 
