@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 
 import polars as pl
+from deltalake import DeltaTable
 
 from pipelines.contract import Contract
 from pipelines.contract.rules import rules_of
-from pipelines.storage import Lake
+from pipelines.state import AUDIT, shaped
+from pipelines.storage import Lake, schema_of
+from quality_rules.aggregates import Facts
 from quality_rules.results import (
     RESULTS_TABLE,
     RULES_TABLE,
     RuleResult,
     judge,
+    new_versions,
     result_rows,
     rule_rows,
 )
@@ -23,6 +27,13 @@ from quality_rules.split import Split, split
 
 RULES = "system.main.data_quality_rules"
 RESULTS = "system.main.data_quality_results"
+SOURCE_COUNTS = "system.main.source_counts"
+
+_SOURCE_COUNTS: Mapping[str, pl.DataType] = {
+    "table_name": pl.String(),
+    "row_count": pl.Int64(),
+    "counted_at": pl.Datetime("us", "UTC"),
+}
 
 #: Given a table, a column and values: those of the values that stand there.
 Parents = Callable[[str, str, pl.Series], pl.DataFrame]
@@ -48,7 +59,7 @@ def parent_values(
     return found
 
 
-def judge_table(lake: Lake, contract: Contract) -> list[RuleResult]:
+def judge_table(lake: Lake, contract: Contract, now: datetime | None = None) -> list[RuleResult]:
     """Each active rule counted over the whole of a table as it is now, its quarantined rows included."""
     rules = rules_of(contract)
     return judge(
@@ -57,7 +68,38 @@ def judge_table(lake: Lake, contract: Contract) -> list[RuleResult]:
         contract.key,
         table_parents(lake, rules),
         hidden=contract.classified(),
+        facts=facts_of(lake, contract, now or datetime.now(UTC)),
     )
+
+
+def facts_of(lake: Lake, contract: Contract, now: datetime) -> Facts:
+    """What the rules of the table as a whole are judged by, beside its rows."""
+    columns = schema_of(lake.handle(contract.table))
+    own = {name: dtype for name, dtype in columns.items() if name not in AUDIT}
+    counted = _source_count(lake, contract.table)
+    return Facts(
+        now=now,
+        columns=own,
+        source_rows=None if counted is None else counted[0],
+        source_counted_at=None if counted is None else counted[1],
+    )
+
+
+def keep_source_count(lake: Lake, contract: Contract, rows: int, now: datetime) -> None:
+    """How many rows the source had when it was last read whole, where a rule of the table asks for it."""
+    if not any(rule.kind is RuleKind.RECONCILIATION for rule in rules_of(contract)):
+        return
+    handle = lake.create(SOURCE_COUNTS, _SOURCE_COUNTS)
+    row = pl.DataFrame([(contract.table, rows, now)], schema=dict(_SOURCE_COUNTS), orient="row")
+    lake.write(handle, row, mode="append")
+
+
+def _source_count(lake: Lake, table: str) -> tuple[int, datetime] | None:
+    if lake.version(SOURCE_COUNTS) is None:
+        return None
+    of_table = lake.scan(SOURCE_COUNTS).filter(pl.col("table_name") == table)
+    rows = of_table.sort("counted_at").select("row_count", "counted_at").tail(1).collect().rows()
+    return rows[0] if rows else None
 
 
 def judged_rows(lake: Lake, contract: Contract) -> pl.LazyFrame:
@@ -86,23 +128,34 @@ def table_parents(lake: Lake, rules: Sequence[Rule]) -> dict[str, pl.Series]:
 
 
 def keep_rules(lake: Lake, rules: Sequence[Rule], now: datetime) -> None:
-    """The rules as they are now in `data_quality_rules`; one row a rule, the newest."""
-    new = rule_rows(rules, now)
-    handle = lake.create(RULES, RULES_TABLE)
-    old = lake.scan_handle(handle).collect()
-    others = old.join(new.select("table_name").unique(), on="table_name", how="anti")
-    mine = old.join(new.select("table_name").unique(), on="table_name", how="semi")
-    compared = [name for name in RULES_TABLE if name != "recorded_at"]
-    if mine.select(compared).sort("rule_id").equals(new.select(compared).sort("rule_id")):
-        return
-    lake.write(handle, pl.concat([others, new]), mode="overwrite")
+    """The rules of a table in `data_quality_rules`: a new version of each that is not as it was."""
+    tables = {rule.table for rule in rules}
+    handle = _table(lake, RULES, RULES_TABLE)
+    known = lake.scan_handle(handle).filter(pl.col("table_name").is_in(tables)).collect()
+    news = new_versions(rule_rows(rules, now), known, now)
+    if len(news):
+        lake.write(handle, news, mode="append")
 
 
 def keep_results(lake: Lake, results: Sequence[RuleResult], now: datetime, run_id: str) -> None:
     """The results as rows of `data_quality_results`."""
     if results:
-        handle = lake.create(RESULTS, RESULTS_TABLE)
+        handle = _table(lake, RESULTS, RESULTS_TABLE)
         lake.write(handle, result_rows(results, now, run_id), mode="append")
+
+
+def _table(lake: Lake, table: str, schema: Mapping[str, pl.DataType]) -> DeltaTable:
+    """The table, made where it is missing; one of an older make gets the columns it lacks, as nulls."""
+    handle = lake.create(table, schema)
+    if set(schema_of(handle)) >= set(schema):
+        return handle
+    rows = lake.scan_handle(handle).collect()
+    if "version" in schema and "version" not in rows.columns:
+        rows = rows.with_columns(pl.lit(0, pl.Int64).alias("version"))
+    if "is_removed" in schema and "is_removed" not in rows.columns:
+        rows = rows.with_columns(pl.lit(value=False).alias("is_removed"))
+    lake.write(handle, shaped(rows, schema), mode="overwrite", reshape=True)
+    return lake.handle(table)
 
 
 def failures(results: Sequence[RuleResult]) -> Mapping[str, int]:

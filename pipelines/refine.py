@@ -88,4 +88,4 @@ def keep_quality(lake: Lake, catalog: Catalog, table: str, now: datetime, *, run
     """Judges a table as a whole, and keeps its rules and their results."""
     contract = catalog[table]
     keep_rules(lake, rules_of(contract), now)
-    keep_results(lake, judge_table(lake, contract), now, run_id=run_id)
+    keep_results(lake, judge_table(lake, contract, now), now, run_id=run_id)

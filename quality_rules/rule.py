@@ -1,67 +1,54 @@
 """A rule: a named promise of a table's rows. A rule that exists can be judged.
 
 A row rule is a Polars expression, true = valid. A null verdict counts as valid, since whether a
-value may be null is a rule of its own (NOT_NULL). UNIQUE speaks of the whole table: it is counted
-and reported, and does not send rows to quarantine, since which of two twins is wrong is unknown.
+value may be null is a rule of its own (NOT_NULL). UNIQUE speaks of each row beside all the others:
+it is counted and reported, and does not send rows to quarantine, since which of two twins is wrong
+is unknown. The rules of `TABLE_KINDS` are aggregates: they speak of the table (`aggregates.py`).
 """
 
 from __future__ import annotations
 
 import uuid
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, date, datetime
-from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
-from enum import StrEnum
+from decimal import Decimal
 from functools import cached_property
 from typing import Any
 
 import polars as pl
 
+from quality_rules.conditions import RAISED, condition
+from quality_rules.formats import FORMATS, TYPES
+from quality_rules.kinds import PARAMS, TABLE_KINDS, RuleError, RuleKind, Severity
+
+__all__ = ["TABLE_KINDS", "Rule", "RuleError", "RuleKind", "Severity"]
+
+#: Judged by a time, which is the last of their columns.
+_TIMED = frozenset({RuleKind.FRESHNESS, RuleKind.VOLUME, RuleKind.DRIFT})
+
 _NAMESPACE = uuid.UUID("5d0f6a5c-6a3a-5d52-9a0b-6f0f0b6ad1c7")
-
-
-class RuleKind(StrEnum):
-    """What a rule speaks of; the names are those of the `data_quality_rules` table."""
-
-    NOT_NULL = "NOT_NULL"
-    RANGE = "RANGE"
-    PATTERN = "PATTERN"
-    SET = "SET"
-    UNIQUE = "UNIQUE"
-    REFERENCE = "REFERENCE"
-    EXPRESSION = "EXPRESSION"
-
-
-class Severity(StrEnum):
-    """What follows when a row breaks the rule: error, the row is quarantined; else it is noted."""
-
-    ERROR = "error"
-    WARNING = "warning"
-    INFO = "info"
-
-
-class RuleError(ValueError):
-    """A rule that cannot be judged: names the rule, what is wrong, and what to write instead."""
-
-
-_PARAMS: Mapping[RuleKind, tuple[frozenset[str], frozenset[str]]] = {
-    RuleKind.NOT_NULL: (frozenset(), frozenset()),
-    RuleKind.RANGE: (frozenset(), frozenset({"min", "max"})),
-    RuleKind.PATTERN: (frozenset({"regex"}), frozenset()),
-    RuleKind.SET: (frozenset({"values"}), frozenset()),
-    RuleKind.UNIQUE: (frozenset(), frozenset()),
-    RuleKind.REFERENCE: (frozenset({"table", "column"}), frozenset()),
-    RuleKind.EXPRESSION: (frozenset({"sql"}), frozenset()),
-}
 
 
 @dataclass(frozen=True, kw_only=True)
 class Rule:
     """One rule of one table.
 
-    `params` by kind: RANGE `min`, `max` (at least one; both allowed values); PATTERN `regex` (the
-    text has a match); SET `values`; REFERENCE `table`, `column`; EXPRESSION `sql`, a condition.
+    `params` by kind (bounds are allowed values; of `min`, `max` at least one):
+
+    * RANGE `min`, `max`; LENGTH `min`, `max`: characters, bytes, or items of a list
+    * PATTERN `regex`: the text has a match; SET `values`; TYPE `type`; FORMAT `format`
+    * REFERENCE `table`, `column`; EXPRESSION `sql`, a condition over the row's columns
+    * FRESHNESS `within_seconds`: the newest time in the column is at most that old
+    * VOLUME `min`, `max`: the table's rows; or of its column's last whole day (UTC) `at_least`,
+      `at_most` times the mean of the `days` before
+    * DRIFT `days`, `most`: the first column's distribution in the last days (by the second column,
+      a time) has a population stability index of at most `most` against that of all days before
+    * SCHEMA `columns`: Polars types by name; `exact`: and no others
+    * RECONCILIATION `within`: the share by which the rows may differ from the source's count
+
+    `mostly` is the share of the rows (0 to 1) that must keep the rule for the table to pass; what
+    becomes of the rows that break it is the severity's to say. `id` names the rule in
+    `data_quality_rules`; without it, table and name do.
 
     Raises:
         RuleError: on construction, when it could not be judged.
@@ -75,9 +62,12 @@ class Rule:
     params: Mapping[str, Any] = field(default_factory=dict[str, Any])
     description: str = ""
     active: bool = True
+    mostly: float = 1.0
+    owner: str = ""
+    id: str | None = None
 
     def __post_init__(self) -> None:
-        needed, optional = _PARAMS[self.kind]
+        needed, optional = PARAMS[self.kind]
         unknown, missing = set(self.params) - needed - optional, needed - set(self.params)
         if unknown or missing:
             wrong = (
@@ -88,17 +78,33 @@ class Rule:
             raise RuleError(
                 f"rule '{self.name}': {self.kind} {wrong}; it takes {', '.join(sorted(needed | optional)) or 'none'}"
             )
+        if not 0 < self.mostly <= 1:
+            raise RuleError(
+                f"rule '{self.name}': mostly {self.mostly} is no share; write for example 0.99"
+            )
         _CHECKS.get(self.kind, _no_check)(self)
 
     @cached_property
     def rule_id(self) -> str:
-        """The rule's identity: the same for the same table and name."""
-        return str(uuid.uuid5(_NAMESPACE, f"{self.table}/{self.name}"))
+        """The rule's identity: the one it was given, else the same for the same table and name."""
+        return self.id or str(uuid.uuid5(_NAMESPACE, f"{self.table}/{self.name}"))
 
     @property
     def on_rows(self) -> bool:
         """Whether the rule is judged row by row."""
-        return self.kind is not RuleKind.UNIQUE
+        return self.kind is not RuleKind.UNIQUE and not self.on_table
+
+    @property
+    def on_table(self) -> bool:
+        """Whether the rule is judged by aggregates over the table: no row breaks it."""
+        return self.kind in TABLE_KINDS
+
+    @cached_property
+    def reads(self) -> tuple[str, ...]:
+        """The columns that a verdict depends on; of an expression, those that its SQL names."""
+        if self.kind is not RuleKind.EXPRESSION:
+            return self.columns
+        return tuple(dict.fromkeys(pl.sql_expr(self.params["sql"]).meta.root_names()))
 
     def valid(
         self, types: Mapping[str, pl.DataType], parents: Mapping[str, pl.Series] | None = None
@@ -111,81 +117,68 @@ class Rule:
             RuleError: when the rule names a column that `types` lacks, or compares it with
                 something of another type.
         """
-        for name in self.columns:
+        self.refuse_unknown(types)
+        if self.kind is RuleKind.EXPRESSION:
+            return pl.sql_expr(self.params["sql"])
+        if self.kind is RuleKind.REFERENCE:
+            column, found = pl.col(self.columns[0]), (parents or {})[self.name]
+            return pl.when(column.is_not_null()).then(column.is_in(found.implode()))
+        name = self.columns[0]
+        return condition(self.kind, self.name, name, self.params, types[name])
+
+    def refuse_unknown(self, types: Mapping[str, pl.DataType]) -> None:
+        """Nothing, when all columns that the rule reads are there.
+
+        Raises:
+            RuleError: naming the first that is not.
+        """
+        for name in self.reads:
             if name not in types:
                 raise RuleError(
                     f"rule '{self.name}' names column '{name}'; the columns are {', '.join(types)}"
                 )
-        if self.kind is RuleKind.EXPRESSION:
-            return pl.sql_expr(self.params["sql"])
-        column = pl.col(self.columns[0])
-        if self.kind is RuleKind.NOT_NULL:
-            return column.is_not_null()
-        if self.kind is RuleKind.RANGE:
-            return self._in_range(column, types[self.columns[0]])
-        if self.kind is RuleKind.PATTERN:
-            return column.cast(pl.String).str.contains(self.params["regex"])
-        if self.kind is RuleKind.SET:
-            return column.is_in(
-                pl.Series(list(self.params["values"]))
-                .cast(types[self.columns[0]], strict=False)
-                .implode()
+
+    def check(self, types: Mapping[str, pl.DataType]) -> None:
+        """Nothing, when the rule can be judged on rows of these types.
+
+        Raises:
+            RuleError: when a column is missing, or is of a type the rule cannot be put to; when an
+                expression is no condition.
+        """
+        self.refuse_unknown(types)
+        if self.kind in _TIMED and self.columns and not types[self.columns[-1]].is_temporal():
+            raise RuleError(
+                f"rule '{self.name}': column '{self.columns[-1]}' is {types[self.columns[-1]]}, which is no time"
             )
-        found = (parents or {})[self.name]
-        return pl.when(column.is_not_null()).then(column.is_in(found.implode()))
-
-    def _in_range(self, column: pl.Expr, dtype: pl.DataType) -> pl.Expr:
-        verdict = pl.lit(value=True)
-        low, high = self.params.get("min"), self.params.get("max")
-        if low is not None:
-            verdict = verdict & (column >= self._bound(low, dtype, ROUND_CEILING))
-        if high is not None:
-            verdict = verdict & (column <= self._bound(high, dtype, ROUND_FLOOR))
-        return verdict
-
-    def _bound(self, value: object, dtype: pl.DataType, rounding: str) -> pl.Expr:
-        """A bound to compare with exactly: read from its text, so that no float comes between."""
+        if not self.on_rows or self.kind is RuleKind.REFERENCE:
+            return
+        verdict = self.valid(types)
+        if self.kind is not RuleKind.EXPRESSION:
+            return
         try:
-            if dtype.is_temporal():
-                return pl.lit(_moment(str(value), dtype))
-            if dtype.is_float():
-                return pl.lit(float(str(value)))
-            number = Decimal(str(value))
-        except (ArithmeticError, ValueError, pl.exceptions.PolarsError) as error:
+            # One row of nulls: some types meet only when the expression runs.
+            told = pl.DataFrame(schema=dict(types)).clear(1).select(verdict.alias("v")).schema["v"]
+        except RAISED as error:
             raise RuleError(
-                f"rule '{self.name}': '{value}' is no {dtype} to compare '{self.columns[0]}' with"
+                f"rule '{self.name}': the SQL condition does not fit the columns: {_first_line(error)}"
             ) from error
-        if dtype.is_integer():
-            return pl.lit(int(number.to_integral_value(rounding)))
-        if not isinstance(dtype, pl.Decimal):
+        if told != pl.Boolean:
             raise RuleError(
-                f"rule '{self.name}': column '{self.columns[0]}' is {dtype}, which has no range"
+                f"rule '{self.name}': the SQL is of type {told}; a condition is true or false"
             )
-        # Between two neighbours of the column's scale no value lies, so the bound may move to the next.
-        return pl.lit(
-            number.quantize(Decimal(1).scaleb(-dtype.scale), rounding), pl.Decimal(38, dtype.scale)
-        )
 
 
-def _moment(text: str, dtype: pl.DataType) -> object:
-    if isinstance(dtype, pl.Datetime):
-        moment = datetime.fromisoformat(text)
-        return (
-            moment.replace(tzinfo=moment.tzinfo or UTC)
-            if dtype.time_zone
-            else moment.replace(tzinfo=None)
-        )
-    return date.fromisoformat(text[:10])
+# ---- CHECKS ---- #
 
 
 def _no_check(_rule: Rule) -> None:
     return None
 
 
-def _check_range(rule: Rule) -> None:
+def _check_bounds(rule: Rule) -> None:
     low, high = rule.params.get("min"), rule.params.get("max")
     if low is None and high is None:
-        raise RuleError(f"rule '{rule.name}': RANGE wants 'min', 'max' or both")
+        raise RuleError(f"rule '{rule.name}': {rule.kind} wants 'min', 'max' or both")
     if isinstance(low, int | float) and isinstance(high, int | float) and low > high:
         raise RuleError(
             f"rule '{rule.name}': min {low} is larger than max {high}, so no value is valid"
@@ -195,7 +188,7 @@ def _check_range(rule: Rule) -> None:
 def _check_pattern(rule: Rule) -> None:
     try:
         pl.select(pl.lit("").str.contains(rule.params["regex"]))
-    except pl.exceptions.PolarsError as error:
+    except RAISED as error:
         raise RuleError(
             f"rule '{rule.name}': the regular expression does not compile: {_first_line(error)}; look-around and back references are not known"
         ) from error
@@ -204,18 +197,56 @@ def _check_pattern(rule: Rule) -> None:
 def _check_expression(rule: Rule) -> None:
     try:
         pl.sql_expr(rule.params["sql"])
-    except (pl.exceptions.PolarsError, pl.exceptions.PanicException) as error:
+    except RAISED as error:
         raise RuleError(
             f"rule '{rule.name}': the SQL condition does not parse: {_first_line(error)}"
         ) from error
+
+
+def _one_of(param: str, known: tuple[str, ...]) -> Callable[[Rule], None]:
+    def check(rule: Rule) -> None:
+        if rule.params[param] not in known:
+            raise RuleError(
+                f"rule '{rule.name}': '{rule.params[param]}' is no {param}; there are {', '.join(known)}"
+            )
+
+    return check
+
+
+def _check_volume(rule: Rule) -> None:
+    ratios = [rule.params.get(name) for name in ("at_least", "at_most")]
+    if rule.columns and all(ratio is None for ratio in ratios):
+        raise RuleError(
+            f"rule '{rule.name}': VOLUME of a column wants 'at_least', 'at_most' or both: times the mean of the days before"
+        )
+    if not rule.columns and any(ratio is not None for ratio in ratios):
+        raise RuleError(f"rule '{rule.name}': VOLUME by day wants the column that tells the day")
+    if not rule.columns or "min" in rule.params or "max" in rule.params:
+        _check_bounds(rule)
+
+
+def _check_drift(rule: Rule) -> None:
+    if len(rule.columns) != 2:
+        raise RuleError(f"rule '{rule.name}': DRIFT wants a column, and the time to part it by")
+
+
+def _check_share(rule: Rule) -> None:
+    if not Decimal(0) <= Decimal(str(rule.params.get("within", 0))) < 1:
+        raise RuleError(f"rule '{rule.name}': within {rule.params['within']} is no share below 1")
 
 
 def _first_line(error: BaseException) -> str:
     return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
 
 
-_CHECKS = {
-    RuleKind.RANGE: _check_range,
+_CHECKS: Mapping[RuleKind, Callable[[Rule], None]] = {
+    RuleKind.RANGE: _check_bounds,
+    RuleKind.LENGTH: _check_bounds,
     RuleKind.PATTERN: _check_pattern,
+    RuleKind.TYPE: _one_of("type", tuple(TYPES)),
+    RuleKind.FORMAT: _one_of("format", FORMATS),
     RuleKind.EXPRESSION: _check_expression,
+    RuleKind.VOLUME: _check_volume,
+    RuleKind.DRIFT: _check_drift,
+    RuleKind.RECONCILIATION: _check_share,
 }

@@ -1,4 +1,9 @@
-"""Rows split by rules: kept and quarantined, each with what it passed, what it broke, and a score."""
+"""Rows split by rules: kept and quarantined, each with what it passed, what it broke, and a score.
+
+The score is the share of the rules' weights (`WEIGHTS`) that the row kept, rounded down to
+hundredths: 1.00 means every rule. A rule that raised on a row was not kept: the row's issue says
+`unjudged: <rule>`, and an error rule has it quarantined as if it were broken.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +13,9 @@ from decimal import Decimal
 
 import polars as pl
 
+from quality_rules.conditions import RAISED
 from quality_rules.rule import Rule, Severity
+from quality_rules.unjudged import UNJUDGED, is_broken, judge_each
 
 #: What a broken rule takes from a row's score, as a share of the weights of all its rules: an error
 #: weighs four warnings, a warning two remarks. All kept: 1.00.
@@ -50,44 +57,68 @@ def split(rows: pl.DataFrame, rules: Sequence[Rule], parents: Mapping[str, pl.Se
         raise ValueError(
             f"{len(active)} rules on the rows of {active[0].table}; at most {_MOST_RULES} are judged at once"
         )
-    types = dict(rows.schema)
-    broken = [
-        (~rule.valid(types, parents)).fill_null(value=False).cast(pl.UInt64) * (1 << bit)
-        for bit, rule in enumerate(active)
-    ]
-    mask = pl.sum_horizontal(broken) if broken else pl.lit(0, pl.UInt64)
-    judged = rows.with_columns(mask.cast(pl.UInt64).alias("_mask"))
-    verdicts = _verdicts(judged["_mask"].unique(), active)
+    judged = _with_masks(rows, active, parents)
+    masks = judged.select(_MASKS).unique().rows()
     judged = _with_prior_issues(
-        judged.join(verdicts, on="_mask", how="left", maintain_order="left").drop("_mask")
+        judged.join(_verdicts(masks, active), on=_MASKS, how="left", maintain_order="left").drop(
+            _MASKS
+        )
     )
     refused = judged["_refused"]
     judged = judged.drop("_refused")
     return Split(kept=judged.filter(~refused), quarantined=judged.filter(refused))
 
 
-def _verdicts(masks: pl.Series, rules: Sequence[Rule]) -> pl.DataFrame:
+#: One bit a rule: those that the row broke, and those that raised on it.
+_MASKS = ("_broken", "_raised")
+
+
+def _with_masks(
+    rows: pl.DataFrame, rules: Sequence[Rule], parents: Mapping[str, pl.Series]
+) -> pl.DataFrame:
+    types = dict(rows.schema)
+    valid = [rule.valid(types, parents) for rule in rules]
+    none = pl.lit(0, pl.UInt64)
+    try:
+        return rows.with_columns(
+            _mask([is_broken(each) for each in valid]).alias("_broken"), none.alias("_raised")
+        )
+    except RAISED:
+        each = [_judge_alone(rows, one) for one in valid]
+    return rows.with_columns(
+        _mask([pl.lit(broken) for broken, _ in each]).alias("_broken"),
+        _mask([pl.lit(raised) for _, raised in each]).alias("_raised"),
+    )
+
+
+def _mask(bits: Sequence[pl.Expr]) -> pl.Expr:
+    shifted = [bit.cast(pl.UInt64) * (1 << at) for at, bit in enumerate(bits)]
+    return (pl.sum_horizontal(shifted) if shifted else pl.lit(0)).cast(pl.UInt64)
+
+
+def _judge_alone(rows: pl.DataFrame, valid: pl.Expr) -> tuple[pl.Series, pl.Series]:
+    if rows.is_empty():
+        return pl.Series([], dtype=pl.Boolean), pl.Series([], dtype=pl.Boolean)
+    return judge_each(rows, valid)
+
+
+def _verdicts(masks: Sequence[tuple[int, int]], rules: Sequence[Rule]) -> pl.DataFrame:
     """The verdict of each combination of broken rules, errors first."""
     ordered = sorted(enumerate(rules), key=lambda pair: (-WEIGHTS[pair[1].severity], pair[0]))
     most = sum(WEIGHTS[rule.severity] for rule in rules)
     rows = list[tuple[object, ...]]()
-    for mask in masks:
-        broken = [rule for bit, rule in ordered if mask >> bit & 1]
-        passed = [rule.name for bit, rule in enumerate(rules) if not mask >> bit & 1]
-        lost = sum(WEIGHTS[rule.severity] for rule in broken)
+    for broken, raised in masks:
+        failed = [
+            (rule, raised >> bit & 1) for bit, rule in ordered if (broken | raised) >> bit & 1
+        ]
+        passed = [rule.name for bit, rule in enumerate(rules) if not (broken | raised) >> bit & 1]
+        lost = sum(WEIGHTS[rule.severity] for rule, _ in failed)
         score = Decimal(100 * (most - lost) // most if most else 100) / 100
-        rows.append(
-            (
-                mask,
-                score,
-                passed,
-                [rule.name for rule in broken],
-                any(rule.severity is Severity.ERROR for rule in broken),
-            )
-        )
-    return pl.DataFrame(
-        rows, schema={"_mask": pl.UInt64(), **VERDICT, "_refused": pl.Boolean()}, orient="row"
-    )
+        issues = [f"{UNJUDGED}: {rule.name}" if odd else rule.name for rule, odd in failed]
+        refused = any(rule.severity is Severity.ERROR for rule, _ in failed)
+        rows.append((broken, raised, score, passed, issues, refused))
+    schema = {**dict.fromkeys(_MASKS, pl.UInt64()), **VERDICT, "_refused": pl.Boolean()}
+    return pl.DataFrame(rows, schema=schema, orient="row")
 
 
 def _with_prior_issues(judged: pl.DataFrame) -> pl.DataFrame:

@@ -16,9 +16,10 @@ from pipelines.cli.options import (
     RegistryOption,
 )
 from pipelines.cli.show import note, out, print_records
-from pipelines.contract import load_catalog
+from pipelines.contract import Contract, load_catalog
 from pipelines.contract.importer import from_database, from_stream, place, skeleton
 from pipelines.contract.rules import rules_of
+from pipelines.errors import ContractError
 from pipelines.settings import load_settings
 
 contract_app = typer.Typer(help="Check, write and import contracts.", no_args_is_help=True)
@@ -33,8 +34,9 @@ def contract_check(assets: AssetsOption = None, as_json: JsonOption = False) -> 
     """
     settings = load_settings(assets=assets)
     catalog = load_catalog(settings.assets)
-    for contract in catalog.contracts.values():
-        rules_of(contract)
+    faults = [fault for contract in catalog.contracts.values() if (fault := _fault_of(contract))]
+    if faults:
+        raise ContractError("\n".join(faults))
     findings = check_sql(catalog)
     refuse(findings)
     rows = [
@@ -50,6 +52,14 @@ def contract_check(assets: AssetsOption = None, as_json: JsonOption = False) -> 
     print_records(rows, as_json=as_json)
     for text in findings.notes:
         note(text)
+
+
+def _fault_of(contract: Contract) -> str | None:
+    try:
+        rules_of(contract)
+    except ContractError as error:
+        return str(error)
+    return None
 
 
 @contract_app.command("new")

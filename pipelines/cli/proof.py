@@ -6,6 +6,7 @@ import hashlib
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
+from datetime import UTC, datetime
 from typing import Annotated, Any
 
 import typer
@@ -23,6 +24,7 @@ from pipelines.cli.show import counter, err, out, print_records
 from pipelines.contract import Catalog, Contract, load_catalog
 from pipelines.errors import ContractError
 from pipelines.ingest import open_lake
+from pipelines.quality import keep_source_count
 from pipelines.settings import Settings, load_settings
 from pipelines.status import lags_of
 from pipelines.storage import Lake
@@ -83,6 +85,7 @@ def verify(
             lag=_lag(settings, target, catalog, contract),
             progress=progress,
         )
+    keep_source_count(target, contract, report.source_rows, datetime.now(UTC))
     rows = _differences(report, contract, limit)
     if as_json:
         out.print_json(json.dumps(_as_json(report, rows)))

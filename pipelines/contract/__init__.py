@@ -1,6 +1,7 @@
 """Contracts: what each table promises, read from YAML and checked before anything runs."""
 
-from pipelines.contract.load import Catalog, did_you_mean, load_catalog, load_contract
+from pipelines.contract.base import did_you_mean
+from pipelines.contract.load import Catalog, load_catalog, load_contract
 from pipelines.contract.model import AUDIT_COLUMNS, Column, Contract, Source
 from pipelines.contract.types import DataType, parse_type
 

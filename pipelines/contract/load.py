@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -12,6 +11,7 @@ from typing import Any, get_args
 import yaml
 from pydantic import BaseModel, ValidationError
 
+from pipelines.contract.base import did_you_mean
 from pipelines.contract.model import Contract
 from pipelines.errors import ContractError
 
@@ -122,12 +122,6 @@ def load_contract(path: Path) -> Contract:
     return contract
 
 
-def did_you_mean(word: str, known: Iterable[str]) -> str | None:
-    """A hint with the nearest of the known words, or None."""
-    near = difflib.get_close_matches(word, list(known), n=1, cutoff=0.5)
-    return f"did you mean '{near[0]}'?" if near else None
-
-
 def _refuse_misplaced(contract: Contract, path: Path) -> None:
     expected = f"{path.parent.name}.{path.parent.parent.name}.{path.stem}"
     if contract.table != expected:
@@ -150,12 +144,12 @@ def _faults_between(contracts: list[Contract]) -> Iterable[str]:
             other = seen.setdefault(fact, contract)
             if other is not contract:
                 yield f"{contract.path}: '{fact}' feeds {other.table} already ({other.path})"
-        for rule in contract.rules:
-            yield from _reference_faults(contract, rule.name, rule.reference, by_table)
+        for at, rule in enumerate(contract.rules):
+            yield from _reference_faults(contract, at, rule.name, rule.reference, by_table)
 
 
 def _reference_faults(
-    contract: Contract, rule: str, reference: Any, by_table: Mapping[str, Contract]
+    contract: Contract, at: int, rule: str, reference: Any, by_table: Mapping[str, Contract]
 ) -> Iterable[str]:
     if reference is None:
         return
@@ -165,13 +159,15 @@ def _reference_faults(
     if wanted not in known:
         what = "table" if parent is None else f"column of {reference.table}"
         hint = did_you_mean(wanted, known)
-        yield f"{contract.path}: rule '{rule}' refers to '{wanted}', which is no {what}" + (
+        line = line_in(contract.path, ("rules", at))
+        yield f"{contract.path}:{line}: rule '{rule}' refers to '{wanted}', which is no {what}" + (
             f"\n  Hint: {hint}" if hint else ""
         )
 
 
 def _explain(path: Path, node: yaml.Node, fault: Any) -> str:
-    location: tuple[str | int, ...] = fault["loc"]
+    context: Mapping[str, Any] = fault.get("ctx", {})
+    location: tuple[str | int, ...] = context.get("place") or fault["loc"]
     place = ".".join(str(part) for part in location if part != "[key]") or "contract"
     line = _line_of(node, location)
     if fault["type"] == "extra_forbidden":
@@ -183,7 +179,14 @@ def _explain(path: Path, node: yaml.Node, fault: Any) -> str:
             else f"\n  Hint: the keys here are {', '.join(_known_keys(location[:-1]))}"
         )
     message = str(fault["msg"]).removeprefix("Value error, ")
-    return f"{path}:{line}: {place}: {message}"
+    told = f"\n  Hint: {context['hint']}" if context.get("hint") else ""
+    return f"{path}:{line}: {place}: {message}{told}"
+
+
+def line_in(path: Path, location: tuple[str | int, ...]) -> int:
+    """The line of a contract's file that holds a part of it; 1 where the file is gone."""
+    node = yaml.compose(path.read_text("utf-8"), Loader=_Loader) if path.is_file() else None
+    return 1 if node is None else _line_of(node, location)
 
 
 def _line_of(node: yaml.Node, location: tuple[str | int, ...]) -> int:

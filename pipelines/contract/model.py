@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
-import re
 from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, BeforeValidator, Field, field_validator, model_validator
+from pydantic import AfterValidator, Field, field_validator, model_validator
 
-from pipelines.contract.base import Strict, TableName
+from pipelines.contract.base import (
+    Duration,
+    Strict,
+    TableName,
+    TypeName,
+    did_you_mean,
+    misplaced,
+    parse_duration,
+)
 from pipelines.contract.mask import GroupSize, MaskSpec
-from pipelines.contract.rule_spec import Expression, RuleSpec, Unique
-from pipelines.contract.types import DataType, parse_type
+from pipelines.contract.rule_spec import AnyRule, with_full_names
+
+__all__ = ["Contract", "did_you_mean", "parse_duration"]
 
 #: Delta refuses these in a column's name unless column mapping is on, which Polars cannot read.
 _FORBIDDEN_IN_COLUMN = set(" ,;{}()\n\t=")
@@ -38,27 +46,6 @@ Encoding = Literal[
     "text", "number", "base64", "base64-url-safe", "hex", "days", "millis", "micros", "nanos", "iso", "uint64", "bits", "utf8"
 ]  # fmt: skip
 
-_SECONDS = {
-    "second": 1,
-    "minute": 60,
-    "hour": 3600,
-    "day": 86400,
-    "week": 7 * 86400,
-    "month": 30 * 86400,
-    "year": 365 * 86400,
-}
-_DURATION = re.compile(rf"(\d+)\s+({'|'.join(_SECONDS)})s?")
-
-
-def parse_duration(text: object) -> timedelta:
-    """`15 minutes`, `2 hours`, `1 day`; a month is 30 days, a year 365."""
-    if isinstance(text, timedelta):
-        return text
-    match = _DURATION.fullmatch(str(text).strip())
-    if match is None:
-        raise ValueError(f"'{text}' is not a duration; write for example '15 minutes' or '2 days'")
-    return timedelta(seconds=int(match[1]) * _SECONDS[match[2]])
-
 
 def _plain_column_name(name: str) -> str:
     if not name or _FORBIDDEN_IN_COLUMN & set(name):
@@ -72,19 +59,6 @@ def _plain_column_name(name: str) -> str:
 
 
 ColumnName = Annotated[str, AfterValidator(_plain_column_name)]
-Duration = Annotated[
-    timedelta,
-    BeforeValidator(parse_duration, json_schema_input_type=str),
-    Field(json_schema_extra={"type": "string", "examples": ["15 minutes", "1 day"]}),
-]
-TypeName = Annotated[
-    DataType,
-    BeforeValidator(
-        lambda given: given if isinstance(given, DataType) else parse_type(str(given)),
-        json_schema_input_type=str,
-    ),
-    Field(examples=["string", "decimal(10,2)", "timestamp", "list<int64>"]),
-]
 
 
 class Source(Strict):
@@ -245,7 +219,7 @@ class Contract(Strict):
     group_size: GroupSize | None = Field(
         default=None, description="How many people each row stands for, at least (gold)."
     )
-    rules: tuple[RuleSpec, ...] = ()
+    rules: tuple[AnyRule, ...] = ()
     path: Path = Field(default=Path(), exclude=True, json_schema_extra={"deprecated": True})
     sql: str | None = Field(default=None, exclude=True, json_schema_extra={"deprecated": True})
 
@@ -303,6 +277,16 @@ class Contract(Strict):
         }
         return {**told, "key": (ROW_ID,), "columns": {**told.get("columns", {}), ROW_ID: own}}
 
+    @model_validator(mode="before")
+    @classmethod
+    def _with_full_names(cls, given: Any) -> Any:
+        """A rule may name a table of its own domain by its name alone."""
+        parts = str(given.get("table")).split(".") if isinstance(given, dict) else []  # pyright: ignore[reportUnknownMemberType]
+        if len(parts) != len(["layer", "domain", "name"]) or not isinstance(given.get("rules"), list | tuple):  # fmt: skip
+            return given
+        rules = [with_full_names(rule, parts[1]) for rule in given["rules"]]
+        return {**given, "rules": rules}
+
     @field_validator("key")
     @classmethod
     def _some_key(cls, key: tuple[str, ...]) -> tuple[str, ...]:
@@ -321,21 +305,23 @@ class Contract(Strict):
         if self.source is not None and self.source.connector == "mongodb" and len(self.key) != 1:
             raise ValueError("a MongoDB document has one key: the column of its '_id'")
         for name in self.key:
-            self._refuse_unknown(name, "key")
+            self._refuse_unknown(name, "key", ("key",))
         if self.tenant is not None:
-            self._refuse_unknown(self.tenant, "tenant")
+            self._refuse_unknown(self.tenant, "tenant", ("tenant",))
             if self.layer == "gold" and self.tenant not in self.key:
                 raise ValueError(f"'{self.tenant}' is the tenant, so it is a part of the key")
         self._refuse_withheld()
-        for rule in self.rules:
-            for name in _columns_of(rule):
-                self._refuse_unknown(name, f"rule '{rule.name}'")
-        names = [rule.name for rule in self.rules]
-        if len(set(names)) < len(names):
-            raise ValueError(
-                f"two rules share the name '{next(n for n in names if names.count(n) > 1)}'"
-            )
+        self._refuse_ill_named_rules()
         return self
+
+    def _refuse_ill_named_rules(self) -> None:
+        for at, rule in enumerate(self.rules):
+            for name in rule.columns():
+                self._refuse_unknown(name, f"rule '{rule.name}'", ("rules", at))
+        names = [rule.name for rule in self.rules]
+        for at, name in enumerate(names):
+            if name in names[:at]:
+                raise misplaced(f"two rules share the name '{name}'", place=("rules", at))
 
     def _refuse_withheld(self) -> None:
         if self.withheld and self.source is None:
@@ -357,16 +343,13 @@ class Contract(Strict):
             if fault:
                 raise ValueError(f"columns.{name}.mask: {fault}")
         if self.group_size is not None:
-            self._refuse_unknown(self.group_size.column, "group_size")
+            self._refuse_unknown(self.group_size.column, "group_size", ("group_size",))
         return self
 
-    def _refuse_unknown(self, column: str, where: str) -> None:
+    def _refuse_unknown(self, column: str, where: str, place: tuple[str | int, ...]) -> None:
         if column not in self.columns:
-            raise ValueError(f"{where} names column '{column}', which the contract does not have")
-
-
-def _columns_of(rule: RuleSpec) -> tuple[str, ...]:
-    body: Any = getattr(rule, rule.kinds()[0])
-    if isinstance(body, Unique):
-        return body.columns
-    return () if isinstance(body, Expression) else (str(body.column),)
+            raise misplaced(
+                f"{where} names column '{column}', which the contract does not have",
+                place=place,
+                hint=did_you_mean(column, self.columns),
+            )

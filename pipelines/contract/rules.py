@@ -2,42 +2,89 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
+from datetime import timedelta
 from typing import Any
 
+import sqlglot
+from sqlglot import exp
+
+from pipelines.contract.base import did_you_mean
+from pipelines.contract.load import line_in
 from pipelines.contract.model import Column, Contract
 from pipelines.contract.rule_spec import RuleSpec
 from pipelines.errors import ContractError
 from quality_rules.rule import Rule, RuleError, RuleKind, Severity
+
+#: Where a rule stands in the contract's file: keys and indices.
+_Place = tuple[str | int, ...]
 
 
 def rules_of(contract: Contract) -> tuple[Rule, ...]:
     """Every rule of the contract, implied ones first, in the order of its columns.
 
     Raises:
-        ContractError: when a rule cannot be judged, with the file.
+        ContractError: when rules cannot be judged: each with the file, the line, and a hint.
     """
+    types = {name: column.type.stored for name, column in contract.columns.items()}
+    rules, faults = list[Rule](), list[str]()
+    for place, make in _makers(contract):
+        try:
+            rule = make()
+            rule.check(types)
+            _refuse_other_rows(rule)
+            rules.append(rule)
+        except RuleError as error:
+            faults.append(_fault(contract, place, error))
+    if len(names := {rule.name for rule in rules}) < len(rules):
+        twice = next(name for name in names if [rule.name for rule in rules].count(name) > 1)
+        faults.append(
+            f"{contract.path}: two rules share the name '{twice}', one is implied by a column"
+        )
+    if faults:
+        raise ContractError("\n".join(faults))
+    return tuple(rules)
+
+
+def _fault(contract: Contract, place: _Place, error: RuleError) -> str:
+    named = [part for part in str(error).split("'") if part]
+    unknown = next((part for at, part in enumerate(named) if named[at - 1].endswith("column ")), "")
+    known = unknown in contract.columns or not unknown
+    hint = None if known else did_you_mean(unknown, contract.columns)
+    text = f"{contract.path}:{line_in(contract.path, place)}: {error}"
+    return f"{text}\n  Hint: {hint}" if hint else text
+
+
+def _refuse_other_rows(rule: Rule) -> None:
+    """A condition that looks at other rows would hear another answer from each batch.
+
+    Raises:
+        RuleError: when the SQL has an aggregate, a window or a query in it.
+    """
+    if rule.kind is not RuleKind.EXPRESSION:
+        return
     try:
-        rules = (*_implied(contract), *(_named(contract, spec) for spec in contract.rules))
-        types = {name: column.type.stored for name, column in contract.columns.items()}
-        for rule in rules:
-            if rule.on_rows and rule.kind is not RuleKind.REFERENCE:
-                rule.valid(types)
-    except RuleError as error:
-        raise ContractError(f"{contract.path}: {error}") from error
-    return rules
+        found = sqlglot.parse_one(rule.params["sql"]).find(exp.AggFunc, exp.Window, exp.Query)
+    except sqlglot.ParseError:  # Polars has parsed it, and is the one that judges
+        return
+    if found is not None:
+        raise RuleError(
+            f"rule '{rule.name}': {found.sql()} looks at other rows; a condition is of one row alone, "
+            "and volume, drift, unique or reference speak of many"
+        )
 
 
-def _implied(contract: Contract) -> Iterator[Rule]:
+def _makers(contract: Contract) -> Iterator[tuple[_Place, Callable[[], Rule]]]:
     for name, column in contract.columns.items():
         for what, kind, params in _promises(column, is_key=name in contract.key):
-            yield Rule(
-                table=contract.table,
-                name=f"{name}_{what}",
-                kind=kind,
-                columns=(name,),
-                params=params,
-            )
+            made = {"name": f"{name}_{what}", "kind": kind, "columns": (name,), "params": params}
+            yield ("columns", name), _maker(contract, made)
+    for at, spec in enumerate(contract.rules):
+        yield ("rules", at), lambda spec=spec: _named(contract, spec)
+
+
+def _maker(contract: Contract, made: Mapping[str, Any]) -> Callable[[], Rule]:
+    return lambda: Rule(table=contract.table, owner=contract.owner, **made)
 
 
 def _promises(column: Column, *, is_key: bool) -> Iterator[tuple[str, RuleKind, dict[str, Any]]]:
@@ -58,20 +105,49 @@ def _promises(column: Column, *, is_key: bool) -> Iterator[tuple[str, RuleKind, 
 
 def _named(contract: Contract, spec: RuleSpec) -> Rule:
     kind = spec.kinds()[0]
-    body: dict[str, Any] = getattr(spec, kind).model_dump(exclude_none=True)
-    column = body.pop("column", None)
-    columns = tuple(body.pop("columns", ())) or ((column,) if column else ())
-    if "column_there" in body:
-        body["column"] = body.pop("column_there")
-    if "values" in body:
-        body["values"] = list(body["values"])
+    body: dict[str, Any] = spec.body.model_dump(exclude_none=True)
+    for name in ("column", "by"):
+        body.pop(name, None)
+    if kind != "schema":
+        body.pop("columns", None)
     return Rule(
         table=contract.table,
         name=spec.name,
+        id=spec.id,
         kind=RuleKind(kind.upper()),
-        columns=columns,
+        columns=spec.columns(),
         severity=Severity(spec.severity),
-        params=body,
+        params=_PARAMS.get(kind, lambda body, _: body)(body, contract),
         description=spec.description,
         active=spec.active,
+        mostly=spec.mostly,
+        owner=spec.owner or contract.owner,
     )
+
+
+def _reference(body: dict[str, Any], _contract: Contract) -> dict[str, Any]:
+    return {"table": body["table"], "column": body["column_there"]}
+
+
+def _set(body: dict[str, Any], _contract: Contract) -> dict[str, Any]:
+    return {"values": list(body["values"])}
+
+
+def _freshness(body: dict[str, Any], _contract: Contract) -> dict[str, Any]:
+    within: timedelta = body["within"]
+    return {"within_seconds": int(within.total_seconds())}
+
+
+def _schema(body: dict[str, Any], contract: Contract) -> dict[str, Any]:
+    own = {name: column.type for name, column in contract.columns.items()}
+    columns = body.get("columns") or own
+    return {"columns": {n: str(t.stored) for n, t in columns.items()}, "exact": body["exact"]}
+
+
+#: What a rule is told, where it is not what the contract says word for word.
+_PARAMS: Mapping[str, Callable[[dict[str, Any], Contract], dict[str, Any]]] = {
+    "reference": _reference,
+    "set": _set,
+    "freshness": _freshness,
+    "schema": _schema,
+}

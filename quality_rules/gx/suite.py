@@ -28,10 +28,12 @@ SEVERITIES: Mapping[Severity, str] = {
 
 
 def suite_of(table: str, rules: Sequence[Rule]) -> ExpectationSuite:
-    """The active rules as a suite of the table's name; each expectation's `meta` names its rule."""
+    """The active rules of rows as a suite of the table's name; each expectation's `meta` names its rule."""
     suite = ExpectationSuite(name=table)
     # Given to the constructor, the suite would lose all but one expectation that names no column.
-    suite.expectations = [expectation_of(rule) for rule in rules if rule.active]
+    suite.expectations = [
+        expectation_of(rule) for rule in rules if rule.active and not rule.on_table
+    ]
     return suite
 
 

@@ -168,13 +168,24 @@ def test_a_table_that_no_contract_has_is_said_with_the_nearest(tmp_path: Path):
         ("{name: a, range: {column: total}}", "RANGE wants 'min', 'max' or both"),
         ("{name: a, range: {column: total, min: cheap}}", r"'cheap' is no Decimal\(precision=10, scale=2\) to compare 'total' with"),
         ('{name: a, pattern: {column: order_id, regex: "(?=a)"}}', "look-around and back references are not known"),
+        ('{name: a, expression: {sql: "totl > 0"}}', r"names column 'totl'(?s:.*)Hint: did you mean 'total'\?"),
+        ('{name: a, expression: {sql: "total > AVG(total)"}}', r"AVG\(total\) looks at other rows"),
         ('{name: a, expression: {sql: "nosuch(total)"}}', "the SQL condition does not parse: unsupported function 'nosuch'"),
     ],
 )  # fmt: skip
 def test_a_rule_that_cannot_be_judged_is_refused(tmp_path: Path, rule: str, said: str):
     write(tmp_path, GOOD + f"rules:\n  - {rule}\n")
-    with pytest.raises(ContractError, match=rf"orders\.yaml: rule 'a'.*{said}"):
+    with pytest.raises(ContractError, match=rf"orders\.yaml:\d+: rule 'a'.*{said}"):
         rules_of(load_catalog(tmp_path)["silver.shop.orders"])
+
+
+def test_a_rule_of_a_column_that_is_not_there_is_said_with_line_and_hint(tmp_path: Path):
+    write(tmp_path, GOOD + "rules:\n  - {name: a, not_null: {column: totl}}\n")
+    line = len(GOOD.splitlines()) + 2
+    with pytest.raises(ContractError) as refused:
+        load_catalog(tmp_path)
+    assert f"orders.yaml:{line}: rules.0: rule 'a' names column 'totl'" in str(refused.value)
+    assert "Hint: did you mean 'total'?" in str(refused.value)
 
 
 WORDS = ("no", "on", "off", "yes", "y", "n", "No", "ON")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import date
 from decimal import Decimal
 from typing import Any
@@ -61,6 +62,53 @@ CASES: list[tuple[str, Rule, Mapping[str, Any], list[int]]] = [
     ("a set of numbers", rule("SET", "a", values=[1, 2]), {"a": [1, 3, None]}, [1]),
     ("the empty set", rule("SET", "a", values=[]), {"a": ["x", None]}, [0]),
     ("a parent is found", rule("REFERENCE", "a", table="p", column="id"), {"a": [1, 3, None]}, [1]),
+    ("a length in characters", rule("LENGTH", "a", max=2), {"a": ["éé", "abc", "", None]}, [1]),
+    ("a list's length", rule("LENGTH", "a", min=1), {"a": [["x"], [], None]}, [1]),
+    ("integers", rule("TYPE", "a", type="integer"), {"a": ["-1", "1.0", "", "x", None]}, [1, 2, 3]),
+    (
+        "numbers",
+        rule("TYPE", "a", type="number"),
+        {"a": ["1e-3", ".5", "1.", "NaN", "1,0"]},
+        [3, 4],
+    ),
+    (
+        "dates are of the calendar",
+        rule("TYPE", "a", type="date"),
+        {"a": ["2024-02-29", "2023-02-29", "2024-1-1", None]},
+        [1, 2],
+    ),
+    (
+        "times",
+        rule("TYPE", "a", type="timestamp"),
+        {"a": ["2024-01-01T00:00:00Z", "2024-01-01 23:59", "2024-13-01T00:00", "2024-01-01T24:00"]},
+        [2, 3],
+    ),
+    (
+        "addresses",
+        rule("FORMAT", "a", format="email"),
+        {"a": ["a.b+c@x-y.org", "a@b", "a b@x.org", "@x.org", "a@x..org", None]},
+        [1, 2, 3, 4],
+    ),
+    (
+        "web addresses",
+        rule("FORMAT", "a", format="url"),
+        {"a": ["https://x.org/a?b=c#d", "HTTP://[::1]:80/", "x.org", "http://", "http://a b.org"]},
+        [2, 3, 4],
+    ),
+    (
+        "uuids",
+        rule("FORMAT", "a", format="uuid"),
+        {"a": ["550e8400-e29b-41d4-a716-446655440000", "550e8400e29b41d4a716446655440000"]},
+        [1],
+    ),
+    ("countries", rule("FORMAT", "a", format="country"), {"a": ["DE", "XX", "de", None]}, [1, 2]),
+    ("currencies", rule("FORMAT", "a", format="currency"), {"a": ["EUR", "EURO", "ZZZ"]}, [1, 2]),
+    (
+        "hosts",
+        rule("FORMAT", "a", format="ipv4"),
+        {"a": ["255.0.0.1", "256.0.0.1", "1.2.3"]},
+        [1, 2],
+    ),
     ("an expression", rule("EXPRESSION", sql="a <= b"), {"a": [1, 2, None], "b": [1, 1, 1]}, [1]),
 ]
 
@@ -150,6 +198,12 @@ REFUSED: list[tuple[str, Sequence[str], Mapping[str, Any], str]] = [
     ("RANGE", ["a"], {"low": 3}, "has no parameter 'low'; it takes max, min"),
     ("REFERENCE", ["a"], {"table": "p"}, "lacks the parameter 'column'"),
     ("EXPRESSION", [], {"sql": "a >"}, "does not parse"),
+    ("FORMAT", ["a"], {"format": "mail"}, "'mail' is no format; there are email,"),
+    ("TYPE", ["a"], {"type": "int"}, "'int' is no type; there are integer,"),
+    ("LENGTH", ["a"], {}, "'min', 'max' or both"),
+    ("VOLUME", ["a"], {}, "wants 'at_least', 'at_most' or both"),
+    ("VOLUME", [], {"at_least": 0.5}, "wants the column that tells the day"),
+    ("DRIFT", ["a"], {}, "the time to part it by"),
 ]
 
 
@@ -176,6 +230,56 @@ def test_a_rule_that_does_not_fit_the_rows_is_refused(bad: Rule, text: str) -> N
         judge(rows.lazy(), [bad], ["a"], {})
     with pytest.raises(RuleError, match=text):
         split(rows, [bad], {})
+
+
+@pytest.mark.parametrize(
+    ("bad", "text"),
+    [
+        (rule("EXPRESSION", sql="a > b"), "names column 'b'; the columns are a, s"),
+        (rule("EXPRESSION", sql="a + 1"), "is of type Int64; a condition is true or false"),
+        (rule("EXPRESSION", sql="s > 1"), "does not fit the columns"),
+        (rule("SET", "a", values=["x"]), "which not all of its values can be"),
+        (rule("LENGTH", "a", max=3), "column 'a' is Int64, which has no length"),
+        (rule("FRESHNESS", "at", within_seconds=1), "names column 'at'"),
+        (rule("FRESHNESS", "a", within_seconds=1), "column 'a' is Int64, which is no time"),
+    ],
+)
+def test_a_check_refuses_what_no_row_could_be_judged_by(bad: Rule, text: str) -> None:
+    with pytest.raises(RuleError, match=text):
+        bad.check({"a": pl.Int64(), "s": pl.String()})
+
+
+def test_a_rule_that_raises_on_some_rows_is_not_judged_on_exactly_those() -> None:
+    rows = pl.DataFrame({"id": range(5), "a": ["1", "x", "-5", None, "y"]})
+    odd = rule("EXPRESSION", sql="CAST(a AS INT) > 0", name="odd")
+    mild = rule("EXPRESSION", sql="CAST(a AS INT) > 0", name="mild", severity="warning")
+    full = rule("NOT_NULL", "a", name="full")
+    both = split(rows, [full, odd], {})
+    assert both.kept["id"].to_list() == [0]
+    issues = dict(
+        zip(both.quarantined["id"], both.quarantined["quality_issues"].to_list(), strict=True)
+    )
+    assert issues == {1: ["unjudged: odd"], 2: ["odd"], 3: ["full"], 4: ["unjudged: odd"]}
+    passed = both.quarantined["quality_checks_passed"].to_list()
+    assert passed == [["full"], ["full"], ["odd"], ["full"]]
+    assert split(rows, [mild], {}).kept["quality_issues"].to_list() == [
+        [], ["unjudged: mild"], ["mild"], [], ["unjudged: mild"],
+    ]  # fmt: skip
+    first, second = judge(rows.lazy(), [full, odd], ["id"], {})
+    assert (first.failed_count, first.unjudged_count, first.passed) == (1, 0, False)
+    assert (second.record_count, second.failed_count, second.unjudged_count) == (5, 1, 2)
+    assert [row["id"] for row in second.sample] == [1, 2, 4]
+    assert (second.success_rate, second.passed) == (Decimal("40.00"), False)
+
+
+def test_mostly_is_the_tables_to_keep_and_not_the_rows() -> None:
+    rows = pl.DataFrame({"a": [None, *range(99)]})
+    for mostly, passed in ((0.99, True), (0.995, False)):
+        each = replace(rule("NOT_NULL", "a"), mostly=mostly)
+        assert judge(rows.lazy(), [each], ["a"], {})[0].passed is passed
+        assert split(rows, [each], {}).quarantined.height == 1
+    with pytest.raises(RuleError, match="mostly 99 is no share"):
+        replace(rule("NOT_NULL", "a"), mostly=99)
 
 
 def test_a_rule_keeps_its_identity() -> None:
