@@ -76,8 +76,8 @@ def _quantiles(arguments: Arguments, types: Types) -> Aggregate:
 
 def _outside(arguments: Arguments, types: Types) -> pl.Expr:
     name = arguments["column"]
-    distinct = _distinct(pl.col(name))
-    return distinct.filter(~distinct.is_in(exactly(arguments["value_set"], types[name]).implode()))
+    column, wanted = pl.col(name), exactly(arguments["value_set"], types[name])
+    return column.filter(~column.is_in(wanted.implode())).unique()
 
 
 def _not_in_set(arguments: Arguments, types: Types) -> Aggregate:
@@ -86,7 +86,7 @@ def _not_in_set(arguments: Arguments, types: Types) -> Aggregate:
 
 
 def _not_in_set_count(arguments: Arguments, types: Types) -> Aggregate:
-    return Aggregate(_outside(arguments, types).len())
+    return Aggregate(_outside(arguments, types).len().cast(pl.Int64))
 
 
 def _missing(arguments: Arguments, types: Types) -> Aggregate:

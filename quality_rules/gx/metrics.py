@@ -58,8 +58,12 @@ def _answers(metric: MapMetric) -> Iterator[tuple[str, Answer]]:
             return Aggregate(pl.lit(None), lambda _: [])
         names = metric.columns(arguments)
         shown = _shown(names, batch)
-        what = shown[0] if "column" in arguments else pl.struct(shown)
-        return _first(what, unexpected(batch, arguments), result_format)
+        broken = unexpected(batch, arguments)
+        if "column" in arguments:
+            return _first(shown[0], broken, result_format)
+        found = _first(pl.struct(shown), broken, result_format)
+        # Pairs are told as tuples, wider rows as mappings: as the other engines do.
+        return Aggregate(found.expression, _pairs) if "column_A" in arguments else found
 
     def index_list(batch: PolarsBatchData, arguments: dict[str, Any]) -> Aggregate:
         result_format = arguments["result_format"]
@@ -92,6 +96,10 @@ def _first(what: pl.Expr, broken: pl.Expr, result_format: Mapping[str, Any]) -> 
     if result_format["result_format"] == "COMPLETE":
         limit = MAX_RESULT_RECORDS
     return Aggregate(what.filter(broken).head(limit).implode(), list)
+
+
+def _pairs(rows: Sequence[Mapping[str, Any]]) -> list[tuple[Any, ...]]:
+    return [tuple(row.values()) for row in rows]
 
 
 def _shown(names: Sequence[str], batch: PolarsBatchData) -> list[pl.Expr]:
