@@ -248,7 +248,10 @@ def _leave(app: Database) -> None:
 
 def _forget(app: Database) -> None:
     """The application's own job: the first who left loses the address."""
-    row = next(row for row in app.truth["users"].values() if row["status"] == "deleted")
+    gone = [row for row in app.truth["users"].values() if row["status"] == "deleted"]
+    if not gone:
+        return
+    row = gone[0]
     address = f"deleted-{row['id']}@deleted.local"
     app.commit(
         ("users", "u", {**row, "email": address, "password_hash": "deleted", "updated_at": app.clock})
@@ -259,7 +262,10 @@ def _erase(app: Database) -> None:
     """An account that nothing refers to is taken out, and what hangs on it with it (CASCADE)."""
     used = {row[name] for row in app.truth["tasks"].values() for name in ("created_by", "assigned_to")}  # fmt: skip
     used |= {row["owner_id"] for row in app.truth["projects"].values()}
-    row = [row for key, row in app.truth["users"].items() if key not in used][-1]
+    idle = [row for key, row in app.truth["users"].items() if key not in used]
+    if not idle:
+        return
+    row = idle[-1]
     hanging: list[Change] = [
         (table, "d", each)
         for table in ("user_profiles", "sessions", "password_resets")

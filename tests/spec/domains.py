@@ -1,0 +1,123 @@
+"""A demo's stream through every layer, and its source in DuckDB, to hold the one to the other."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import polars as pl
+import polars.selectors as cs
+
+from assets.demo_source import Database, Record, recorded_lines
+from pipelines.contract import Catalog, load_catalog
+from pipelines.ingest import capture_file
+from pipelines.refine import apply_all, build_all, chosen
+from pipelines.storage import Lake
+
+ASSETS = Path(__file__).parents[2] / "assets"
+CATALOG = load_catalog(ASSETS)
+NOW = datetime(2026, 6, 6, tzinfo=UTC)
+
+#: How the connector writes what a contract calls by these types. DuckDB gets instants as local times
+#: of UTC: its time zones are an extension.
+_WRITTEN = {
+    "timestamp": lambda name: pl.col(name).str.to_datetime("%Y-%m-%dT%H:%M:%S%.fZ", time_unit="us"),
+    "timestamp_ntz": lambda name: pl.from_epoch(pl.col(name), "us"),
+}
+
+
+def only(domain: str) -> Catalog:
+    """The contracts of one domain."""
+    tables = {n: c for n, c in CATALOG.contracts.items() if c.domain == domain}
+    return Catalog(CATALOG.root, tables)
+
+
+class Refinery:
+    """A lake that takes in pieces of a stream."""
+
+    def __init__(self, folder: Path, domain: str) -> None:
+        self.folder, self.catalog = folder, only(domain)
+        self.lake, self.taken = Lake(str(folder / "lake")), list[Record]()
+
+    def take(self, records: Sequence[Record]) -> None:
+        """Captures, applies and builds what came, after what came before."""
+        self.taken += records
+        file = self.folder / f"{len(self.taken)}.jsonl"
+        file.write_text("\n".join(recorded_lines(self.taken)))
+        capture_file(self.lake, self.catalog, file)
+        names = chosen(self.catalog, "silver", None)
+        _, failed = apply_all(self.lake, self.catalog, names, now=NOW, after=lambda _: None)
+        wanted = chosen(self.catalog, "gold", None)
+        _, more = build_all(self.lake, self.catalog, wanted, now=NOW, after=lambda _: None)
+        assert not failed | more
+
+    def rows(self, table: str) -> pl.DataFrame:
+        """A table's rows, in the order of their columns."""
+        contract = self.catalog.contracts.get(table)
+        frame = self.lake.scan(table).collect()
+        return frame.select(contract.columns.keys()).sort(contract.key) if contract else frame
+
+
+def source_of(database: Database, domain: str) -> duckdb.DuckDBPyConnection:
+    """The source's tables as they stand at the end, and `<table>_log`: every change once, in order."""
+    here = duckdb.connect()
+    for name, rows in database.truth.items():
+        contract = CATALOG[f"silver.{domain}.{name}"]
+        schema = {n: column.type.stored for n, column in contract.columns.items()}
+        whole = pl.DataFrame(list(rows.values()), schema=schema, orient="row", strict=False)
+        naive = whole.with_columns(cs.datetime(time_zone="*").dt.replace_time_zone(None))
+        here.register(f"arrow_{name}", naive.to_arrow())
+        here.execute(f"CREATE TABLE {name} AS SELECT * FROM arrow_{name}")
+        told = pl.DataFrame(list(_log(database, name)), schema=_log_schema(schema), orient="row")
+        written = [
+            _WRITTEN[column.type.kind](n).alias(n)
+            for n, column in contract.columns.items()
+            if column.type.kind in _WRITTEN
+        ]
+        here.register(f"arrow_{name}_log", told.with_columns(written).to_arrow())
+        here.execute(f"CREATE TABLE {name}_log AS SELECT * FROM arrow_{name}_log")
+    return here
+
+
+def _log_schema(schema: dict[str, pl.DataType]) -> dict[str, Any]:
+    raw = {n: pl.String() if t == pl.Datetime("us", "UTC") else t for n, t in schema.items()}
+    raw = {n: pl.Int64() if isinstance(t, pl.Datetime) else t for n, t in raw.items()}
+    return {**raw, "op": pl.String, "commit": pl.Int64, "lsn": pl.Int64, "told_ms": pl.Int64}
+
+
+def _log(database: Database, table: str) -> Iterator[dict[str, Any]]:
+    """Each change of a table once, whatever came again."""
+    seen, key = set[tuple[Any, ...]](), database.tables[table].key
+    for record in database.records:
+        if record.topic != database.topic(table) or not record.value or not record.key:
+            continue
+        try:
+            body = json.loads(record.value)
+        except ValueError:
+            continue
+        if body["op"] not in "crud" or body["source"]["snapshot"] == "incremental":
+            continue
+        commit, lsn = (int(part or 0) for part in json.loads(body["source"]["sequence"]))
+        place = (commit, lsn, body["op"], record.key)
+        if place not in seen:
+            seen.add(place)
+            row = body["after"] or {key: json.loads(record.key)[key]}
+            yield {**row, "op": body["op"], "commit": commit, "lsn": lsn, "told_ms": body["source"]["ts_ms"]}  # fmt: skip
+
+
+def assert_equal(made: pl.DataFrame, source: duckdb.DuckDBPyConnection, sql: str) -> None:
+    """The rows are those of an independent query over the source, value for value; and there are some."""
+    found = source.execute(sql)
+    names = [column[0] for column in found.description or ()]
+    expected = [dict(zip(names, row, strict=True)) for row in found.fetchall()]
+    naive = made.with_columns(cs.datetime(time_zone="*").dt.replace_time_zone(None)).to_dicts()
+    assert len(made) > 0
+    assert _ordered(naive) == _ordered([{n: row[n] for n in made.columns} for row in expected])
+
+
+def _ordered(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    return sorted(rows, key=lambda row: repr(list(row.values())[:3]))
