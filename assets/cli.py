@@ -11,6 +11,7 @@ from typing import Annotated
 
 import typer
 
+import assets.following  # noqa: F401 - adds its command
 from assets.demo import STORIES, assets_of, chosen_stories, out, prove, show
 from pipelines.capture.embedded import EmbeddedBroker, Outgoing
 from pipelines.cli import app

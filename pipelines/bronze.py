@@ -65,12 +65,15 @@ class Landed:
     rows: int = 0
     letters: int = 0
     repeated: int = 0
+    #: The oldest source time among the events of each topic, in microseconds since 1970.
+    oldest_us: Mapping[str, int] = field(default_factory=dict[str, int])
 
     def __add__(self, other: Landed) -> Landed:
         return Landed(
             rows=self.rows + other.rows,
             letters=self.letters + other.letters,
             repeated=self.repeated + other.repeated,
+            oldest_us={**other.oldest_us, **self.oldest_us},
         )
 
 
@@ -118,21 +121,21 @@ class Bronze:
 
         An epoch's snapshot is whole once any partition shows its end, for all were read beyond that.
         """
-        for topic, states in self._states.items():
+        for topic in topics:
             target = self._target(topic)
-            epoch = max((state.epoch for state in states.values()), default=0)
             handle = self.lake.open(target) if target else None
-            if not epoch or not ended(states.values(), epoch) or handle is None:
+            epoch = max((start.epoch for start in epochs_of(handle)), default=0) if handle else 0
+            if handle is None or (handle.transaction_version(marker(topic)) or 0) >= epoch:
                 continue
-            app = {marker(topic): epoch}
-            if (handle.transaction_version(marker(topic)) or 0) < epoch:
+            if ended(_load_states(self.lake, handle).values(), epoch):
+                app = {marker(topic): epoch}
                 self.lake.write(handle, pl.DataFrame(schema=BRONZE), mode="append", app=app)
 
         for prefix in prefixes(self.catalog):
             own = {topic for topic in self.catalog.topics() if prefix_of(topic) == prefix}
             side = f"{prefix}.transaction"
             handle = self.lake.open(self._target(side) or DEAD_LETTERS)
-            if handle is not None and own <= set(topics) and side in self._states:
+            if handle is not None and own <= set(topics):
                 app = {"read": int(began.timestamp() * 1000)}
                 self.lake.write(handle, pl.DataFrame(schema=BRONZE), mode="append", app=app)
 
@@ -168,7 +171,13 @@ class Bronze:
         if target is None:
             return Landed(letters=written, repeated=len(bad) - written)
         rows = self._write_rows(topic, target, good, batch)
-        return Landed(rows=rows, letters=written, repeated=len(described) - rows - written)
+        oldest = good["source_time_us"].min()
+        return Landed(
+            rows=rows,
+            letters=written,
+            repeated=len(described) - rows - written,
+            oldest_us={topic: oldest} if rows and isinstance(oldest, int) else {},
+        )
 
     # ---- ROWS ---- #
 

@@ -8,7 +8,7 @@ from datetime import datetime
 
 from pipelines.contract import Catalog
 from pipelines.contract.rules import rules_of
-from pipelines.cut import plan_cut
+from pipelines.cut import Cut
 from pipelines.errors import MedallionError
 from pipelines.gold import Built, build, inputs_of, order_of
 from pipelines.plan import parents_of, silver_order
@@ -38,15 +38,12 @@ def apply_all(
     tables: Sequence[str],
     *,
     now: datetime,
+    cut: Cut,
     after: After,
     progress: Callable[[int], None] = lambda _: None,
-    notice: Callable[[str], None] = lambda _: None,
 ) -> tuple[list[Applied], dict[str, MedallionError]]:
     """Brings silver tables, in this order, to one cut; what was done, and what failed of which table."""
     done, failed = list[Applied](), dict[str, MedallionError]()
-    cut = plan_cut(lake, catalog)
-    for each in cut.notices:
-        notice(each)
     for table in tables:
         if any(parent in failed for parent in parents_of(catalog[table])):
             continue

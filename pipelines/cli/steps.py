@@ -24,6 +24,7 @@ from pipelines.cli.options import (
 )
 from pipelines.cli.show import counter, finish, note, say_captured
 from pipelines.contract import Catalog, load_catalog
+from pipelines.cut import plan_cut
 from pipelines.errors import MedallionError
 from pipelines.gold import Built
 from pipelines.ingest import capture_file, capture_kafka, open_lake
@@ -217,16 +218,18 @@ def run(
 def _apply_all(
     lake: Lake, catalog: Catalog, tables: Sequence[str] | None
 ) -> tuple[list[Applied], dict[str, MedallionError]]:
-    now = datetime.now(UTC)
+    now, cut = datetime.now(UTC), plan_cut(lake, catalog)
+    for notice in cut.notices:
+        note(notice)
     with counter("events applied") as advance:
         return apply_all(
             lake,
             catalog,
             chosen(catalog, "silver", tables),
             now=now,
+            cut=cut,
             after=_judging(lake, catalog, now),
             progress=advance,
-            notice=note,
         )
 
 
