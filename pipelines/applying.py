@@ -87,6 +87,8 @@ class _Decision:
     tombstones: pl.DataFrame
     from_silver: pl.DataFrame
     from_quarantine: pl.DataFrame
+    #: The keys of rows that had waited in quarantine, and no longer do.
+    released: pl.DataFrame
     report: Applied
 
 
@@ -249,6 +251,7 @@ class Work:
             tombstones=self._tombstones(deletes, truncates),
             from_silver=from_silver,
             from_quarantine=leaves,
+            released=verdict.kept.filter("_waits").select(self.key),
             report=report,
         )
 
@@ -313,7 +316,9 @@ class Work:
                 rows.filter(pl.col("_verb") == DELETE),
             ]
             known = state.truncates()
-            extend_history(self.lake, contract, versions, truncates, known, self._judge)
+            extend_history(
+                self.lake, contract, versions, truncates, known, self._judge, decision.released
+            )
         self._change(
             state.silver.snapshot,
             added=shaped(decision.kept, silver_schema(contract)),

@@ -65,19 +65,21 @@ def extend_history(
     truncates: pl.DataFrame,
     truncated: pl.DataFrame,
     judge: Callable[[pl.DataFrame], Split],
+    released: pl.DataFrame,
 ) -> None:
     """Adds the kept, the quarantined and the deleted versions, in this order, and mends the intervals.
 
     `truncates` are the truncates among the new events, `truncated` those known before; a truncate
     ends every version older than it. Adding a version that is there already changes nothing. A
-    version that lacked a value which an older one, come late, tells is filled in and judged again.
+    version that lacked a value which an older one, come late, tells is filled in; refused versions of
+    the keys in hand, and of those `released` from quarantine, are judged again.
     """
     table, schema = contract.sibling("history"), history_schema(contract)
     stats = open_history(lake, contract)
     snapshot = read_snapshot(lake.path(table), lake.options)
     key = list(contract.key)
     new = _as_versions(versions, schema)
-    keys = [new.select(key)]
+    keys = [new.select(key), released.select(key)]
     if len(truncates):
         keys.append(
             live_rows(snapshot, [*key, "is_current"], predicate=pl.col("is_current"))
@@ -189,18 +191,22 @@ def _distinct(versions: pl.DataFrame, contract: Contract) -> pl.DataFrame:
 
 
 def _healed(
-    versions: pl.DataFrame, key: list[str], judge: Callable[[pl.DataFrame], Split]
+    versions: pl.DataFrame,
+    key: list[str],
+    judge: Callable[[pl.DataFrame], Split],
 ) -> pl.DataFrame:
-    """The versions, marked `_healed` where a value that was unknown has been found in one before."""
+    """The versions, marked `_healed` where a refused one has become another.
+
+    A value that was unknown has been found in a version before, or the rules let its row through.
+    """
     marked = versions.with_columns(pl.lit(value=False).alias("_healed"))
+    refused = pl.col("verdict") == "quarantined"
+    if not marked.select(refused.any()).item():
+        return marked
     issues = pl.col("quality_issues")
     missing = issues.list.filter(pl.element().str.starts_with(f"{UNAVAILABLE}:"))
-    lacks = (missing.list.len() > 0).fill_null(value=False)
-    lacking = marked.filter(lacks)
-    if not len(lacking):
-        return marked
-    told = lacking.select(missing.list.explode().unique()).to_series()
-    names = sorted(told.str.strip_prefix(f"{UNAVAILABLE}:"))
+    told = marked.filter(refused).select(missing.list.explode().unique()).to_series()
+    names = sorted(told.drop_nulls().str.strip_prefix(f"{UNAVAILABLE}:"))
     own = issues.list.filter(pl.element().str.contains(OWN_ISSUES)).list.set_difference(missing)
     events = marked.with_columns(
         pl.when("is_deleted").then(pl.lit(DELETE)).otherwise(pl.lit(UPSERT)).alias("_verb"),
@@ -214,14 +220,14 @@ def _healed(
     )
     found = fill_unchanged(events, key, names)
     still = pl.col("_issues").list.filter(pl.element().str.starts_with(f"{UNAVAILABLE}:"))
-    better = lacks & (still.list.len() < missing.list.len())
-    split = judge(found.filter(better).drop(VERDICT))
-    judged = [
-        rows.with_columns(pl.lit(verdict).alias("verdict"), pl.lit(value=True).alias("_healed"))
-        for verdict, rows in (("kept", split.kept), ("quarantined", split.quarantined))
-    ]
-    rest = found.filter(~better)
-    return pl.concat([rest, *judged], how="diagonal").select(marked.columns)
+    told_now = (still.list.len() < missing.list.len()).fill_null(value=False)
+    filled = found.with_columns(told_now.alias("_healed"))
+    split = judge(filled.filter(refused).drop(VERDICT))
+    let_through = split.kept.with_columns(
+        pl.lit("kept").alias("verdict"), pl.lit(value=True).alias("_healed")
+    )
+    parts = [filled.filter(~refused), let_through, split.quarantined]
+    return pl.concat(parts, how="diagonal").select(marked.columns)
 
 
 _MENDED = ("valid_to", "is_current", *ENDED)

@@ -6,6 +6,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
+import polars as pl
 import pytest
 
 from pipelines.applying import Work
@@ -73,6 +74,27 @@ def test_the_past_finds_a_value_read_after_its_placeholder(tmp_path: Path):
     assert versions["verdict"].to_list() == ["kept", "kept", "kept", "deleted", "kept", "kept"]
     replayed = check(lake, catalog_of(), TABLE, now=datetime(2026, 1, 1, tzinfo=UTC))
     assert (replayed.differing, replayed.differences) == (0, ())
+
+
+PARENT = "silver.x.p"
+KNOWN = {"name": "known", "reference": {"column": "note", "table": PARENT, "column_there": "id"}}
+
+
+@pytest.mark.parametrize("newer", [True, False], ids=["with the next version", "alone"])
+def test_the_past_is_judged_again_when_the_parent_comes(tmp_path: Path, newer: bool):
+    lake, catalog, offsets = Lake(str(tmp_path)), catalog_of(rules=[KNOWN]), dict[int, int]()
+    parents = lake.create(PARENT, {"id": pl.String()})
+
+    def run(*records: Record) -> list[str]:
+        Bronze(lake, catalog).land(batch(list(records), offsets))
+        apply(lake, catalog, TABLE, now=datetime(2026, 1, 1, tzinfo=UTC))
+        return lake.scan("history.x.t").sort("source_commit").collect()["verdict"].to_list()
+
+    assert run(event("c", 1, "a", at=10)) == ["quarantined"]
+    lake.write(parents, pl.DataFrame({"id": ["a"]}), mode="append")
+    more = [event("u", 1, "a", at=20)] if newer else []
+    assert run(*more) == ["kept"] * (1 + len(more))
+    assert held(lake) == {1: "a"}
 
 
 def test_an_event_applied_again_finds_the_value_that_it_found_before(tmp_path: Path):
