@@ -23,6 +23,7 @@ from great_expectations.data_context.types.base import (
     ProgressBarsConfig,
 )
 
+from quality_rules.aggregates import Facts
 from quality_rules.gx.engine import Rows
 from quality_rules.gx.redact import exception_of, redact
 from quality_rules.gx.source import LazyFrameAsset, PolarsDatasource
@@ -35,7 +36,8 @@ from quality_rules.rule import Rule, Severity
 class Judgement:
     """One expectation's result: rows that it spoke of, those that broke it, and keys of some.
 
-    `error` says why it could not be judged; then it is no success.
+    A rule of the table as a whole speaks of one record. `error` says why it could not be judged; then
+    it is no success.
     """
 
     rule: str
@@ -66,16 +68,16 @@ def validate(
     table: str,
     key: Sequence[str],
     hidden: frozenset[str] = frozenset(),
+    facts: Facts | None = None,
 ) -> GxReport:
     """The active rules as an expectation suite over all rows.
 
-    Results hold counts and the keys of up to `SAMPLE_KEYS` rows that break each rule, with the columns
+    `parents` holds, by rule name, the values that a reference finds; `facts` what rules of the whole
+    table are judged by. Results hold counts and the keys of up to `SAMPLE_KEYS` rows that break each rule, with the columns
     in `hidden` shown as `***`; they hold no value of any other column.
     """
-    suite = suite_of(table, rules)
-    batch = _asset(table).get_batch(
-        _asset(table).build_batch_request({"dataframe": Rows(rows, parents, hidden)})
-    )
+    suite, given = suite_of(table, rules), Rows(rows, parents, hidden, facts or Facts())
+    batch = _asset(table).get_batch(_asset(table).build_batch_request({"dataframe": given}))
     raw = redact(batch.validate(suite, result_format=_keys_only(key)), hidden)
     results = tuple(_judgement(result) for result in raw.results)
     errors = {rule.name for rule in rules if rule.severity is Severity.ERROR}
@@ -120,11 +122,13 @@ def _asset(table: str) -> LazyFrameAsset:
 
 def _judgement(result: Any) -> Judgement:
     told: Mapping[str, Any] = result.result
+    error = exception_of(result)
+    of_rows, broken = "element_count" in told, not result.success and error is None
     return Judgement(
         rule=result.expectation_config.meta["rule"],
         success=bool(result.success),
-        evaluated=int(told.get("element_count") or 0),
-        unexpected=int(told.get("unexpected_count") or 0),
+        evaluated=int(told["element_count"]) if of_rows else 1,
+        unexpected=int(told["unexpected_count"]) if of_rows else int(broken),
         sample=tuple(told.get("partial_unexpected_index_list") or ()),
-        error=exception_of(result),
+        error=error,
     )

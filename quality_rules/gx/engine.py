@@ -27,18 +27,21 @@ from great_expectations.expectations.row_conditions import (
     deserialize_row_condition,
 )
 
+from quality_rules.aggregates import Facts
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Rows:
     """The rows of a batch, with what is known of them that no row says.
 
-    `parents` holds, by rule name, the values that a reference finds in its table. Values of the
-    columns in `hidden` leave the engine as `***`.
+    `parents` holds, by rule name, the values that a reference finds in its table; `facts` what rules
+    of the whole table are judged by. Values of the columns in `hidden` leave the engine as `***`.
     """
 
     frame: pl.LazyFrame
     parents: Mapping[str, pl.Series] = field(default_factory=dict[str, pl.Series])
     hidden: frozenset[str] = frozenset()
+    facts: Facts = field(default_factory=Facts)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -14,20 +14,28 @@ from typing import Any
 import great_expectations.expectations.core  # noqa: F401  # pyright: ignore[reportUnusedImport]  - registers the metrics' names
 import polars as pl
 from great_expectations.constants import MAX_RESULT_RECORDS
-from great_expectations.core.metric_function_types import MetricPartialFunctionTypes
+from great_expectations.core.metric_function_types import (
+    MetricFunctionTypes,
+    MetricPartialFunctionTypes,
+)
 from great_expectations.expectations import registry
 from great_expectations.expectations.metrics.metric_provider import MetricProvider
 
+from quality_rules.aggregates import Verdict, judge_aggregate
 from quality_rules.gx.aggregates import COLUMN_METRICS
 from quality_rules.gx.engine import Aggregate, PolarsBatchData, PolarsExecutionEngine
 from quality_rules.gx.predicates import MAP_METRICS, MapMetric, NotJudgeableError, applies
 from quality_rules.rule import Rule, RuleKind
+from quality_rules.unjudged import is_broken
 
 #: What stands for a value that nobody outside the lake may see.
 HIDDEN = "***"
 
 #: The rows that break a rule of ours for which the core vocabulary has no expectation.
 RULE_METRIC = "table_rows.rule"
+
+#: The verdict of a rule of ours on the table as a whole.
+TABLE_RULE_METRIC = "table.rule"
 
 _TABLE_DOMAIN = ("batch_id", "table", "row_condition", "condition_parser")
 _RULE_KEYS = ("kind", "columns", "params")
@@ -120,15 +128,12 @@ def _known(names: Sequence[str], batch: PolarsBatchData) -> None:
 
 def _rule_answers() -> Iterator[tuple[str, Answer]]:
     def broken(batch: PolarsBatchData, arguments: dict[str, Any]) -> pl.Expr:
-        rule = Rule(
-            table="",
-            name=arguments["rule"],
-            kind=RuleKind(arguments["kind"]),
-            columns=tuple(arguments["columns"]),
-            params=dict(arguments["params"]),
-        )
-        verdict = rule.valid(dict(batch.types), batch.rows.parents)
-        return (~verdict).fill_null(value=False)
+        rule = _rule(arguments)
+        if rule.kind is RuleKind.UNIQUE:
+            _known(rule.columns, batch)
+            domain = {"column_list": rule.columns, "ignore_row_if": "any_value_is_missing"}
+            return MAP_METRICS["compound_columns.unique"].unexpected(domain, batch.types)
+        return is_broken(rule.valid(dict(batch.types), batch.rows.parents))
 
     def count(batch: PolarsBatchData, arguments: dict[str, Any]) -> Aggregate:
         return Aggregate(broken(batch, arguments).sum().cast(pl.Int64), lambda n: n or 0)
@@ -141,6 +146,32 @@ def _rule_answers() -> Iterator[tuple[str, Answer]]:
 
     yield "unexpected_count", count
     yield "unexpected_index_list", index_list
+
+
+def _rule(arguments: Mapping[str, Any]) -> Rule:
+    return Rule(
+        table="",
+        name=arguments["rule"],
+        kind=RuleKind(arguments["kind"]),
+        columns=tuple(arguments["columns"]),
+        params=dict(arguments["params"]),
+    )
+
+
+def _table_verdict(
+    *,
+    execution_engine: PolarsExecutionEngine,
+    metric_domain_kwargs: dict[str, Any],
+    metric_value_kwargs: Mapping[str, Any],
+    **_: Any,
+) -> Verdict:
+    """What a rule of the whole table says; it reads its own columns, and so has a pass of its own."""
+    batch = execution_engine.batch(metric_domain_kwargs)
+    rows = execution_engine.get_domain_records(metric_domain_kwargs)
+    verdict = judge_aggregate(_rule(metric_value_kwargs), rows, dict(batch.types), batch.rows.facts)
+    if verdict.kept is None:
+        raise NotJudgeableError(f"not judged: {verdict.observed.get('reason', 'nothing to go by')}")
+    return verdict
 
 
 # ---- TABLES ---- #
@@ -233,6 +264,16 @@ def _register() -> None:
                 metric_provider=provider,
                 metric_fn_type=MetricPartialFunctionTypes.AGGREGATE_FN if provider else None,
             )
+
+    registry.register_metric(
+        metric_name=TABLE_RULE_METRIC,
+        metric_domain_keys=_TABLE_DOMAIN,
+        metric_value_keys=("rule", *_RULE_KEYS),
+        execution_engine=PolarsExecutionEngine,
+        metric_class=PolarsMetric,
+        metric_provider=_table_verdict,
+        metric_fn_type=MetricFunctionTypes.VALUE,
+    )
 
 
 _register()

@@ -54,9 +54,9 @@ def _between(arguments: Arguments, types: Types) -> pl.Expr:
     return ~_inside(pl.col(name), arguments, types[name], name)
 
 
-def _length_between(arguments: Arguments, _types: Types) -> pl.Expr:
+def _length_between(arguments: Arguments, types: Types) -> pl.Expr:
     name = arguments["column"]
-    return ~_inside(_length(name), arguments, pl.Int64(), name)
+    return ~_inside(_length(name, types[name]), arguments, pl.Int64(), name)
 
 
 def _inside(column: pl.Expr, arguments: Arguments, dtype: pl.DataType, name: str) -> pl.Expr:
@@ -114,12 +114,21 @@ def moment_of(value: object, dtype: pl.DataType) -> object:
     return moment.replace(tzinfo=moment.tzinfo or UTC)
 
 
-def _length(name: str) -> pl.Expr:
-    return pl.col(name).cast(pl.String).str.len_chars().cast(pl.Int64)
+def _length(name: str, dtype: pl.DataType) -> pl.Expr:
+    """Characters of a text, bytes of a binary, items of a list."""
+    column = pl.col(name)
+    if isinstance(dtype, pl.List):
+        length = column.list.len()
+    elif isinstance(dtype, pl.Binary):
+        length = column.bin.size()
+    else:
+        length = column.cast(pl.String).str.len_chars()
+    return length.cast(pl.Int64)
 
 
-def _length_equals(arguments: Arguments, _types: Types) -> pl.Expr:
-    return _length(arguments["column"]) != int(arguments["value"])
+def _length_equals(arguments: Arguments, types: Types) -> pl.Expr:
+    name = arguments["column"]
+    return _length(name, types[name]) != int(arguments["value"])
 
 
 def _unique(arguments: Arguments, _types: Types) -> pl.Expr:

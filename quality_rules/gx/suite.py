@@ -17,7 +17,8 @@ from great_expectations.execution_engine.execution_engine import ExecutionEngine
 from great_expectations.expectations import registry
 from great_expectations.expectations.expectation import BatchExpectation, parse_result_format
 
-from quality_rules.gx.metrics import RULE_METRIC
+from quality_rules.aggregates import Verdict
+from quality_rules.gx.metrics import RULE_METRIC, TABLE_RULE_METRIC
 from quality_rules.rule import Rule, RuleKind, Severity
 
 SEVERITIES: Mapping[Severity, str] = {
@@ -28,12 +29,10 @@ SEVERITIES: Mapping[Severity, str] = {
 
 
 def suite_of(table: str, rules: Sequence[Rule]) -> ExpectationSuite:
-    """The active rules of rows as a suite of the table's name; each expectation's `meta` names its rule."""
+    """The active rules as a suite of the table's name; each expectation's `meta` names its rule."""
     suite = ExpectationSuite(name=table)
     # Given to the constructor, the suite would lose all but one expectation that names no column.
-    suite.expectations = [
-        expectation_of(rule) for rule in rules if rule.active and not rule.on_table
-    ]
+    suite.expectations = [expectation_of(rule) for rule in rules if rule.active]
     return suite
 
 
@@ -44,19 +43,29 @@ def expectation_of(rule: Rule) -> Any:
         "severity": SEVERITIES[rule.severity],
         "description": f"{rule.name}: {rule.description or in_words(rule)}",
     }
-    if rule.kind in _CORE and not _would_change(rule):
-        return _CORE[rule.kind](rule, common)
-    return ExpectRowsToKeepRule(
+    if (make := _CORE.get(rule.kind)) and not _would_change(rule):
+        return make(rule, common)
+    ours = ExpectTableToKeepRule if rule.on_table else ExpectRowsToKeepRule
+    return ours(
         rule=rule.name,
         kind=rule.kind.value,
         columns=list(rule.columns),
         params=dict(rule.params),
+        **({} if rule.on_table else {"mostly": rule.mostly}),
         **common,
     )
 
 
 def _would_change(rule: Rule) -> bool:
-    """Whether Great Expectations would make another bound of one: it reads numbers as floats, and dates without their time."""
+    """Whether the core expectation would say something else.
+
+    It counts `mostly` among values that are there, and a rule among all rows; it reads numbers as
+    floats, and dates without their time; it knows no volume by day.
+    """
+    if rule.kind is RuleKind.VOLUME:
+        return bool(rule.columns)
+    if rule.mostly < 1 and rule.kind is not RuleKind.NOT_NULL:
+        return True
     bounds = [rule.params[name] for name in ("min", "max") if rule.params.get(name) is not None]
     return rule.kind is RuleKind.RANGE and not all(_survives(bound) for bound in bounds)
 
@@ -89,7 +98,7 @@ def _unique(rule: Rule, common: Mapping[str, Any]) -> Any:
 
 _CORE: Mapping[RuleKind, Callable[[Rule, Mapping[str, Any]], Any]] = {
     RuleKind.NOT_NULL: lambda rule, common: gx_core.ExpectColumnValuesToNotBeNull(
-        column=rule.columns[0], **common
+        column=rule.columns[0], mostly=rule.mostly, **common
     ),
     RuleKind.RANGE: lambda rule, common: gx_core.ExpectColumnValuesToBeBetween(
         column=rule.columns[0],
@@ -103,27 +112,51 @@ _CORE: Mapping[RuleKind, Callable[[Rule, Mapping[str, Any]], Any]] = {
     RuleKind.SET: lambda rule, common: gx_core.ExpectColumnValuesToBeInSet(
         column=rule.columns[0], value_set=list(rule.params["values"]), **common
     ),
+    RuleKind.LENGTH: lambda rule, common: gx_core.ExpectColumnValueLengthsToBeBetween(
+        column=rule.columns[0],
+        min_value=rule.params.get("min"),
+        max_value=rule.params.get("max"),
+        **common,
+    ),
     RuleKind.UNIQUE: _unique,
+    RuleKind.VOLUME: lambda rule, common: gx_core.ExpectTableRowCountToBeBetween(
+        min_value=rule.params.get("min"), max_value=rule.params.get("max"), **common
+    ),
 }
 
 
 def in_words(rule: Rule) -> str:
     """What a rule without a description says."""
-    names, params = ", ".join(rule.columns), rule.params
-    if rule.kind is RuleKind.RANGE:
-        low, high = params.get("min"), params.get("max")
-        if low is None or high is None:
-            return f"{names} is {'at most' if low is None else 'at least'} {high if low is None else low}"
-        return f"{names} lies between {low} and {high}"
-    told = {
-        RuleKind.NOT_NULL: lambda: f"{names} is never missing",
-        RuleKind.PATTERN: lambda: f"{names} matches {params['regex']}",
-        RuleKind.SET: lambda: f"{names} is one of {', '.join(map(str, params['values']))}",
-        RuleKind.UNIQUE: lambda: f"no two rows share {names}",
-        RuleKind.REFERENCE: lambda: f"{names} stands in {params['table']}.{params['column']}",
-        RuleKind.EXPRESSION: lambda: str(params["sql"]),
-    }
-    return told[rule.kind]() if rule.kind in told else f"{rule.kind} on {names or 'the table'}"
+    names = ", ".join(rule.columns)
+    told = _WORDS.get(rule.kind)
+    return told(names, rule.params) if told else f"{rule.kind} on {names or 'the table'}"
+
+
+def _bounds(params: Mapping[str, Any]) -> str:
+    low, high = params.get("min"), params.get("max")
+    if low is None or high is None:
+        return f"at most {high}" if low is None else f"at least {low}"
+    return f"between {low} and {high}"
+
+
+_WORDS: Mapping[RuleKind, Callable[[str, Mapping[str, Any]], str]] = {
+    RuleKind.NOT_NULL: lambda names, _: f"{names} is never missing",
+    RuleKind.RANGE: lambda names, params: f"{names} is {_bounds(params)}",
+    RuleKind.LENGTH: lambda names, params: f"the length of {names} is {_bounds(params)}",
+    RuleKind.PATTERN: lambda names, params: f"{names} matches {params['regex']}",
+    RuleKind.SET: lambda names, p: f"{names} is one of {', '.join(map(str, p['values']))}",
+    RuleKind.TYPE: lambda names, params: f"{names} can be read as {params['type']}",
+    RuleKind.FORMAT: lambda names, params: f"{names} is written as {params['format']}",
+    RuleKind.UNIQUE: lambda names, _: f"no two rows share {names}",
+    RuleKind.REFERENCE: lambda names, p: f"{names} stands in {p['table']}.{p['column']}",
+    RuleKind.EXPRESSION: lambda _, params: str(params["sql"]),
+    RuleKind.FRESHNESS: lambda names, p: f"{names} is at most {p['within_seconds']} s old",
+    RuleKind.DRIFT: lambda names, _: f"the distribution of {names.split(', ')[0]} stays",
+    RuleKind.SCHEMA: lambda _, params: f"the columns are {', '.join(params['columns'])}",
+    RuleKind.RECONCILIATION: lambda _, p: (
+        f"rows as many as the source's, within {p.get('within', 0):.0%}"
+    ),
+}
 
 
 _COUNT, _KEYS = f"{RULE_METRIC}.unexpected_count", f"{RULE_METRIC}.unexpected_index_list"
@@ -170,4 +203,30 @@ class ExpectRowsToKeepRule(BatchExpectation):
         return {"success": rows - unexpected >= self.mostly * rows, "result": result}
 
 
-registry.register_expectation(ExpectRowsToKeepRule)
+class ExpectTableToKeepRule(BatchExpectation):
+    """Expects a table as a whole to keep a rule of ours: to be fresh, as spread as it was, and so on."""
+
+    rule: str
+    kind: str
+    columns: list[str] = pydantic.Field(default_factory=list)
+    params: dict[str, Any] = pydantic.Field(default_factory=dict)
+
+    metric_dependencies: ClassVar[tuple[str, ...]] = (TABLE_RULE_METRIC,)
+    success_keys: ClassVar[tuple[str, ...]] = ("rule", "kind", "columns", "params")
+    args_keys: ClassVar[tuple[str, ...]] = ("rule", "kind", "columns", "params")
+
+    def _validate(
+        self,
+        metrics: dict[str, Any],
+        runtime_configuration: dict[str, Any] | None = None,
+        execution_engine: ExecutionEngine[Any] | None = None,
+    ) -> dict[str, Any]:
+        verdict: Verdict = metrics[TABLE_RULE_METRIC]
+        return {
+            "success": verdict.kept is True,
+            "result": {"observed_value": dict(verdict.observed)},
+        }
+
+
+for each in (ExpectRowsToKeepRule, ExpectTableToKeepRule):
+    registry.register_expectation(each)
