@@ -19,7 +19,9 @@ from sqlglot.schema import nested_set
 
 from lineage.errors import LineageError, did_you_mean, place, position
 from lineage.flow import IndirectKind, Influence, Relation, Source
-from lineage.tracer import Tracer, table_name
+from lineage.names import CASE_SENSITIVE, as_dialect_reads, normalised
+from lineage.scopes import table_name
+from lineage.tracer import Tracer
 
 #: Constructs that move values in ways we do not follow, wherever they stand.
 _REFUSED = (exp.Pivot, exp.MatchRecognize, exp.Columns, exp.Placeholder, exp.Parameter)
@@ -28,8 +30,6 @@ _REFUSED = (exp.Pivot, exp.MatchRecognize, exp.Columns, exp.Placeholder, exp.Par
 _NODE_CLASS = re.compile(r"<class '[\w.]*\.(\w+)'>")
 
 _MISSING = re.compile(r"Missing (.+) from \d+:(\d+)")
-
-_CASE_SENSITIVE = ", normalization_strategy=case_sensitive"
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,29 +107,41 @@ def traced(sql: str, schema: Mapping[str, Collection[str]], dialect: str | None 
     Raises:
         LineageError: As for `trace`.
     """
-    with _not_too_deep():
-        tree = _parse(sql, dialect)
-    return follow(sql, tree, schema, dialect)
+    return follow(sql, _parse(sql, dialect), schema, dialect)
 
 
 def follow(
-    sql: str, tree: exp.Query, schema: Mapping[str, Collection[str]], dialect: str | None
+    sql: str,
+    tree: exp.Query,
+    schema: Mapping[str, Collection[str]],
+    dialect: str | None,
+    *,
+    repeated: bool = False,
 ) -> Traced:
-    """As `traced`, of a query of `sql` that is parsed already."""
+    """As `traced`, of a query of `sql` that is parsed already; `repeated` names are no fault then."""
+    read_as = dialect or CASE_SENSITIVE
     with _not_too_deep():
-        tables = _known_tables(sql, tree, schema)
+        tree = normalised(tree, read_as)
+        read = _plain_tables(sql, tree)
+        names = as_dialect_reads(schema, read, read_as)
+        _refuse_unknown(sql, read, names.schema, schema)
         _refuse_constructs(sql, tree)
         _refuse_unnamed(sql, tree)
-        root = _qualified(sql, tree, {name: schema[name] for name in tables}, dialect)
-        tracer = Tracer(sql, schema, root)
-        relation = tracer.relation(root)
-    _refuse_repeated(relation)
-    return Traced(relation, tables, root, tracer)
+        root = _qualified(sql, tree, names.schema, read_as)
+        tracer = Tracer(sql, names.schema, root)
+        relation = names.of_caller(tracer.relation(root))
+    if not repeated:
+        _refuse_repeated(relation)
+    return Traced(relation, tuple(sorted(map(names.table, read))), root, tracer)
 
 
 def lineage_of(found: Traced) -> SelectLineage:
     """What `found` says as plain values."""
-    relation, tables = found.relation, found.tables
+    return as_lineage(found.relation, found.tables)
+
+
+def as_lineage(relation: Relation, tables: tuple[str, ...]) -> SelectLineage:
+    """The columns and rows of `relation` as plain values, in a stated order."""
     outputs = tuple(OutputColumn(name, tuple(sorted(f.direct))) for name, f in relation.columns)
     return SelectLineage(outputs, _indirect(relation), tables)
 
@@ -163,9 +175,15 @@ def _not_too_deep() -> Generator[None]:
         raise LineageError(message, hint="take parts of it into a WITH") from error
 
 
-def _parse(sql: str, dialect: str | None) -> exp.Query:
+def parse(sql: str, dialect: str | None) -> list[exp.Expr]:
+    """The statements of `sql`.
+
+    Raises:
+        LineageError: `sql` does not parse; says where.
+    """
     try:
-        statements = [s for s in sqlglot.parse(sql, dialect=dialect or _CASE_SENSITIVE) if s]
+        with _not_too_deep():
+            return [s for s in sqlglot.parse(sql, dialect=dialect or CASE_SENSITIVE) if s]
     except ParseError as error:
         first = error.errors[0] if error.errors else {}
         text = _NODE_CLASS.sub(_keyword, str(first.get("description") or error).rstrip("."))
@@ -176,6 +194,10 @@ def _parse(sql: str, dialect: str | None) -> exp.Query:
         raise LineageError(message, line=first.get("line"), column=begins) from error
     except TokenError as error:
         raise _unclosed(sql, error) from error
+
+
+def _parse(sql: str, dialect: str | None) -> exp.Query:
+    statements = parse(sql, dialect)
     if len(statements) != 1:
         raise LineageError(f"expected one statement, found {len(statements)}")
     (statement,) = statements
@@ -220,22 +242,27 @@ def _tables(sql: str, tree: exp.Query) -> list[exp.Table]:
     return list(found.values())
 
 
-def _known_tables(
-    sql: str, tree: exp.Query, schema: Mapping[str, Collection[str]]
-) -> tuple[str, ...]:
-    names: set[str] = set()
+def _plain_tables(sql: str, tree: exp.Query) -> dict[str, exp.Table]:
+    """The tables that `tree` reads, each where it is named first."""
+    found: dict[str, exp.Table] = {}
     for table in _tables(sql, tree):
-        line, column = place(sql, table)
         alias = table.args.get("alias")
         if not isinstance(table.this, exp.Identifier) or (alias and alias.columns):
+            line, column = place(sql, table)
             message = f"{table.sql()} cannot be followed: only plain tables are"
             raise LineageError(message, line=line, column=column)
-        name = table_name(table)
-        if name not in schema:
+        found.setdefault(table_name(table), table)
+    return found
+
+
+def _refuse_unknown(
+    sql: str, read: Mapping[str, exp.Table], known: Collection[str], schema: Collection[str]
+) -> None:
+    for name, table in read.items():
+        if name not in known:
+            line, column = place(sql, table)
             hint = did_you_mean(name, schema)
             raise LineageError(f"no table '{name}'", line=line, column=column, hint=hint)
-        names.add(name)
-    return tuple(sorted(names))
 
 
 def _refuse_constructs(sql: str, tree: exp.Query) -> None:
@@ -264,7 +291,7 @@ def _refuse_repeated(relation: Relation) -> None:
 
 
 def _qualified(
-    sql: str, tree: exp.Query, schema: Mapping[str, Collection[str]], dialect: str | None
+    sql: str, tree: exp.Query, schema: Mapping[str, Collection[str]], dialect: str
 ) -> Scope:
     """`tree` with stars expanded and columns qualified where that is certain."""
     nested: dict[str, object] = {}
@@ -275,7 +302,7 @@ def _qualified(
         qualified = qualify.qualify(
             tree,
             schema=nested,
-            dialect=dialect or _CASE_SENSITIVE,
+            dialect=dialect,
             # What is left unresolved we look up ourselves, to say where it stands.
             validate_qualify_columns=False,
             allow_partial_qualification=True,

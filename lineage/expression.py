@@ -59,6 +59,9 @@ class Expressions(ABC):
             return merge((self.flow(node.this, scope), Flow(indirect=condition)))
         if isinstance(node, exp.Order):
             return self._ordered_value(node, scope)
+        if isinstance(node, (exp.ArgMax, exp.ArgMin)):
+            by = self.decides(node.expression, scope, "sort")
+            return merge((self.flow(node.this, scope).through("aggregation"), Flow(indirect=by)))
         if isinstance(node, _CHOICES):
             return self._choice(node, scope)
         return self._composed(node, scope)
@@ -144,7 +147,7 @@ def _branches(node: exp.Expr) -> tuple[list[exp.Expr], list[exp.Expr]]:
 def _step(node: exp.Expr) -> Transformation:
     if isinstance(node, _TRANSPARENT) or _from_using(node):
         return "identity"
-    if isinstance(node, exp.Cast):
+    if isinstance(node, (exp.Cast, exp.Convert)):
         return "cast"
     if is_aggregate(node) and not isinstance(node, _PICKS_A_ROW):
         return "aggregation"

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Generator, Iterable, Mapping
+from collections.abc import Collection, Generator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
 
 from sqlglot import exp
 from sqlglot.optimizer import Scope
@@ -13,22 +12,25 @@ from sqlglot.optimizer.scope import find_all_in_scope, walk_in_scope
 from lineage.errors import LineageError, did_you_mean, place
 from lineage.expression import Expressions, is_aggregate
 from lineage.flow import Flow, Influence, Relation, Source, merge
+from lineage.scopes import Reference, is_recursive, joins_of, table_name
 
 #: The clauses of a query we know how to follow; any other is refused, since it could move values.
 _FOLLOWED = frozenset(
-    {"with_", "this", "expression", "expressions", "alias", "hint", "distinct", "by_name", "side"}
+    {
+        "with_",
+        "locks",
+        "this",
+        "expression",
+        "expressions",
+        "alias",
+        "hint",
+        "distinct",
+        "by_name",
+        "side",
+    }
     | {"kind", "on", "from_", "joins", "laterals", "where", "group", "having", "qualify"}
     | {"windows", "order", "sort", "cluster", "distribute", "limit", "offset", "offset_alias"}
 )
-
-
-@dataclass(frozen=True, slots=True)
-class Reference:
-    """That an output is made of a column of `source`; `node` is where, None for a side of a UNION."""
-
-    source: exp.Table | Scope
-    name: str
-    node: exp.Column | None = None
 
 
 #: An output of a query: the id of its scope, and the column's name.
@@ -48,10 +50,11 @@ class Tracer(Expressions):
         self._references: dict[_Output, list[Reference]] = {}
         self._output: _Output | None = None  # the one that is being traced
         self._used: set[_Output] = set()
+        self._so_far: dict[int, Relation] = {}  # of a recursive WITH, while it is worked out
 
     def relation(self, scope: Scope) -> Relation:
         """The columns and rows of the query of `scope`."""
-        known = self._relations.get(id(scope))
+        known = self._relations.get(id(scope)) or self._so_far.get(id(scope))
         if known is None:
             known = self._relations[id(scope)] = self._trace(scope)
         return known
@@ -115,9 +118,9 @@ class Tracer(Expressions):
 
     def _lookup(self, column: exp.Column, scope: Scope) -> list[Flow]:
         if column.table:
-            source = _sources(scope).get(column.table)
+            source = self._sources(scope).get(column.table)
             return [] if source is None else self._read(source, column)
-        sources = _sources(scope).values()
+        sources = self._sources(scope).values()
         inputs = [flow for source in sources for flow in self._read(source, column)]
         outputs = self._ordered.get(id(scope))
         named = outputs.find(column.name) if outputs else []
@@ -139,8 +142,8 @@ class Tracer(Expressions):
         return [Flow(frozenset({Source(table, name)}))] if name in self._schema[table] else []
 
     def _unknown(self, column: exp.Column, scope: Scope) -> LineageError:
-        names = {name for source in _sources(scope).values() for name in self._names(source)}
-        owner = _sources(scope).get(column.table)
+        names = {name for source in self._sources(scope).values() for name in self._names(source)}
+        owner = self._sources(scope).get(column.table)
         if isinstance(owner, exp.Table):
             return self.refuse(
                 column,
@@ -163,7 +166,10 @@ class Tracer(Expressions):
         query = scope.expression
         self._refuse_unknown_clauses(query)
         if isinstance(query, exp.SetOperation):
-            relation = self._set_operation(query, scope)
+            recursive = is_recursive(scope)
+            relation = (
+                self._recursion(query, scope) if recursive else self._set_operation(query, scope)
+            )
         elif isinstance(query, exp.Select):
             relation = self._select(query, scope)
         elif isinstance(query, exp.Subquery):
@@ -172,17 +178,7 @@ class Tracer(Expressions):
             relation = self._table_function(query, scope)
         else:
             raise self.refuse(query, f"{query.key.upper()} cannot be followed")
-        if scope.outer_columns:
-            # AS t(a, b) may name fewer columns than there are; the rest keep their names.
-            names = (*scope.outer_columns, *relation.names[len(scope.outer_columns) :])
-            if len(names) > len(relation.columns):
-                raise self.refuse(query, f"{len(names)} names for {len(relation.columns)} columns")
-            for name, old in zip(names, relation.names, strict=True):
-                self._references.setdefault((id(scope), name), []).extend(
-                    self.references(scope, old) if name != old else ()
-                )
-            renamed = zip(names, (flow for _, flow in relation.columns), strict=True)
-            relation = Relation(tuple(renamed), relation.rows)
+        relation = self._renamed(scope, relation)
         return Relation(relation.columns, relation.rows | self._ordering(query, scope, relation))
 
     def _refuse_unknown_clauses(self, query: exp.Expr) -> None:
@@ -191,9 +187,21 @@ class Tracer(Expressions):
         for clause, value in query.args.items():
             if value and clause not in _FOLLOWED:
                 raise self.refuse(query, f"the clause {clause.strip('_').upper()} is not followed")
-        with_ = query.args.get("with_")
-        if with_ and with_.recursive:
-            raise self.refuse(with_, "a recursive WITH is not followed")
+
+    def _renamed(self, scope: Scope, relation: Relation) -> Relation:
+        """The relation under the names of AS t(a, b), which may be fewer than its columns."""
+        if not scope.outer_columns:
+            return relation
+        names = (*scope.outer_columns, *relation.names[len(scope.outer_columns) :])
+        if len(names) > len(relation.columns):
+            message = f"{len(names)} names for {len(relation.columns)} columns"
+            raise self.refuse(scope.expression, message)
+        for name, old in zip(names, relation.names, strict=True):
+            if name != old:
+                here = self._references.setdefault((id(scope), name), [])
+                here += self.references(scope, old)
+        renamed = zip(names, (flow for _, flow in relation.columns), strict=True)
+        return Relation(tuple(renamed), relation.rows)
 
     # ---- SELECT ----
 
@@ -213,10 +221,10 @@ class Tracer(Expressions):
 
     def _rows(self, select: exp.Select, scope: Scope, outputs: Relation) -> frozenset[Influence]:
         rows: set[Influence] = set()
-        for source in _sources(scope).values():
+        for source in self._sources(scope).values():
             if isinstance(source, Scope):
                 rows |= self.relation(source).rows
-        for join in _joins(select):
+        for join in joins_of(select):
             if join.args.get("using") or join.args.get("match_condition"):
                 raise self.refuse(join, "this join cannot be followed", "join ON a condition")
             rows |= self.decides(join.args.get("on"), scope, "join")
@@ -265,6 +273,42 @@ class Tracer(Expressions):
             rows |= one.deciding("filter") | other.deciding("filter")
         return Relation(tuple((name, one) for name, one, _ in pairs), rows)
 
+    def _recursion(self, query: exp.SetOperation, scope: Scope) -> Relation:
+        """A WITH that reads itself: traced again with what is known of it until nothing is added.
+
+        What it reads of itself begins as columns of nothing; flows only grow and are finitely many.
+        """
+        names = scope.outer_columns or [each.alias_or_name for each in query.selects]
+        so_far = Relation(tuple((name, Flow()) for name in names))
+        while True:
+            self._so_far[id(scope)] = so_far
+            before = set(self._relations)
+            found = self._set_operation(query, scope)
+            if self._renamed(scope, found) == so_far:
+                del self._so_far[id(scope)]
+                return found
+            so_far = self._renamed(scope, found)
+            for scope_id in set(self._relations) - before:
+                del self._relations[scope_id]
+
+    def _sources(self, scope: Scope) -> dict[str, exp.Table | Scope]:
+        """What the query of `scope` reads in FROM and JOIN, by alias, semi-joined tables included."""
+        if isinstance(scope.expression, exp.UDTF):
+            return scope.sources
+        names = (name for name, _ in scope.references if name in scope.sources)
+        return {name: self._whole(scope.sources[name]) for name in names}
+
+    def _whole(self, source: exp.Table | Scope) -> exp.Table | Scope:
+        """The scope of a recursive WITH where sqlglot gives that of its first part alone."""
+        if not isinstance(source, Scope) or id(source) in self._by_id:
+            return source
+        node: exp.Expr = source.expression
+        while not isinstance(node, exp.CTE):
+            if node.parent is None:
+                raise self.refuse(source.expression, "this name cannot be followed")
+            node = node.parent
+        return self._scopes[id(node.this.unnest())]
+
     def _refer_to_sides(
         self, query: exp.SetOperation, scope: Scope, left: Relation, right: Relation
     ) -> None:
@@ -306,7 +350,8 @@ class Tracer(Expressions):
             flows = [
                 merge(self.flow(c, scope) for c in column) for column in zip(*cells, strict=True)
             ]
-            return Relation(tuple(zip(node.alias_column_names, flows, strict=False)))
+            names = node.alias_column_names or [f"column{n}" for n in range(1, len(flows) + 1)]
+            return Relation(tuple(zip(names, flows, strict=False)))
         if not isinstance(node, (exp.Unnest, exp.Lateral)):
             raise self.refuse(node, f"{node.key.upper()} cannot be followed")
         parts = node.expressions if isinstance(node, exp.Unnest) else [node.this]
@@ -325,24 +370,3 @@ class Tracer(Expressions):
         if isinstance(ordinal, exp.Identifier):
             names, flows = [*names, ordinal.name], [*flows, Flow()]
         return Relation(tuple(zip(names, flows, strict=True)), rows)
-
-
-def table_name(table: exp.Table) -> str:
-    """The dotted name of a table as written, without its alias."""
-    return ".".join(part.name for part in table.parts)
-
-
-def _sources(scope: Scope) -> dict[str, exp.Table | Scope]:
-    """What the query of `scope` reads in FROM and JOIN, by alias, semi-joined tables included."""
-    if isinstance(scope.expression, exp.UDTF):
-        return scope.sources
-    return {name: scope.sources[name] for name, _ in scope.references if name in scope.sources}
-
-
-def _joins(select: exp.Select) -> Iterable[exp.Join]:
-    for join in select.args.get("joins") or ():
-        yield join
-        yield from join.this.args.get("joins") or ()
-    from_ = select.args.get("from_")
-    if from_:
-        yield from from_.this.args.get("joins") or ()

@@ -10,7 +10,7 @@ from sqlglot.optimizer import Scope
 
 from lineage.columns import Traced, traced
 from lineage.errors import LineageError, place
-from lineage.tracer import Reference, table_name
+from lineage.scopes import Reference, table_name
 
 
 @dataclass(frozen=True, slots=True)

@@ -322,6 +322,52 @@ CASES = {
         {"order_id": "orders.order_id"},
         "orders.amount:sort",
     ),
+    "recursive": Case(
+        f"WITH RECURSIVE r(id, path) AS ("
+        f" SELECT customer_id, name FROM {CUSTOMERS} WHERE country = 'x'"
+        f" UNION ALL SELECT c.order_id, r.path || c.country FROM {CUSTOMERS} c JOIN r ON c.customer_id = r.id)"
+        " SELECT id, path FROM r",
+        {
+            "id": "customers.customer_id customers.order_id",
+            "path": "customers.country:expression customers.name:expression customers.name",
+        },
+        "customers.country:filter customers.customer_id:join customers.order_id:join",
+    ),
+    "recursive that swaps its columns": Case(
+        f"WITH RECURSIVE r AS (SELECT name AS a, country AS b, 0 AS n FROM {CUSTOMERS}"
+        " UNION ALL SELECT b, a, n + 1 FROM r WHERE n < 3) SELECT a FROM r",
+        {"a": "customers.country customers.name"},
+    ),
+    "recursive over numbers": Case(
+        "WITH RECURSIVE r AS (SELECT 1 AS n UNION ALL SELECT n + 1 FROM r WHERE n < 9)"
+        f" SELECT r.n, o.amount FROM r JOIN {ORDERS} o ON o.amount = r.n",
+        {"n": "", "amount": "orders.amount"},
+        "orders.amount:join",
+    ),
+    "recursive word without recursion": Case(
+        f"WITH RECURSIVE a AS (SELECT amount FROM {ORDERS}), b AS (SELECT amount FROM a"
+        " UNION ALL SELECT amount FROM a) SELECT amount FROM b",
+        {"amount": "orders.amount"},
+    ),
+    "natural join": Case(
+        "SELECT total, status FROM gold.shop.orders NATURAL JOIN silver.shop.orders",
+        {"total": "gold.orders.total", "status": "orders.status"},
+        "gold.orders.order_id:join orders.order_id:join",
+    ),
+    "any and all": Case(
+        f"SELECT name FROM {CUSTOMERS} WHERE order_id >= ALL (SELECT order_id FROM {ORDERS})"
+        f" OR customer_id = ANY (SELECT customer_id FROM {ORDERS})",
+        {"name": "customers.name"},
+        "customers.customer_id:filter customers.order_id:filter"
+        " orders.customer_id:filter orders.order_id:filter",
+    ),
+    "row in subquery": Case(
+        f"SELECT name FROM {CUSTOMERS} WHERE (customer_id, order_id) IN"
+        f" (SELECT customer_id, order_id FROM {ORDERS})",
+        {"name": "customers.name"},
+        "customers.customer_id:filter customers.order_id:filter"
+        " orders.customer_id:filter orders.order_id:filter",
+    ),
     "long chain": Case(
         f"SELECT order_id FROM {ORDERS} WHERE " + " AND ".join(["amount > 1"] * 2000),
         {"order_id": "orders.order_id"},
@@ -439,10 +485,6 @@ REFUSED = {
     "pivot": (
         f"SELECT * FROM {ORDERS} PIVOT (»SUM(amount) FOR status IN ('a'))",
         "PIVOT is not followed",
-    ),
-    "recursive": (
-        "WITH RECURSIVE »r AS (SELECT 1 AS n UNION ALL SELECT n + 1 FROM r) SELECT n FROM r",
-        "a recursive WITH is not followed",
     ),
     "columns by pattern": (f"SELECT »COLUMNS('a.*') AS x FROM {ORDERS}", "COLUMNS is not followed"),
     "star in a function": (f"SELECT COUNT(»o.*) AS n FROM {ORDERS} o", "a star inside"),
