@@ -18,6 +18,8 @@ from assets.describe import (
     source_key,
 )
 from assets.keys import key_of, table_of
+from assets.staleness import code_version, data_version
+from assets.telling import run_events
 from lineage.graph import TableLineage
 from pipelines.contract import Catalog, Contract
 from pipelines.contract.rules import rules_of
@@ -27,10 +29,12 @@ from pipelines.ingest import capture_kafka, open_lake
 from pipelines.plan import parents_of
 from pipelines.provenance import LINEAGE, keep_lineage, source_of
 from pipelines.quality import judge_table, judged_rows, keep_results, keep_rules, table_parents
+from pipelines.run_events import Told
 from pipelines.settings import load_settings
 from pipelines.silver import Applied, apply
 from pipelines.status import count
 from pipelines.storage import Lake
+from pipelines.version import CODE_VERSION
 
 #: The check by which Great Expectations speaks of a whole table.
 GX_CHECK = "great_expectations"
@@ -61,10 +65,12 @@ def bronze_assets(catalog: Catalog) -> dg.AssetsDefinition:
         settings = load_settings()
         wanted = [by_bronze[table_of(key)] for key in context.selected_asset_keys]
         topics = [contract.source.topic for contract in wanted if contract.source]
-        done = capture_kafka(settings, catalog, topics=topics)
+        lake = open_lake(settings)
+        events = run_events(context, lake, catalog)
+        with events.steps(contract.bronze for contract in wanted):
+            done = capture_kafka(settings, catalog, topics=topics)
         for notice in done.notices:
             context.log.warning(str(notice))
-        lake = open_lake(settings)
         for contract in wanted:
             topic = contract.source.topic if contract.source else ""
             reached = {
@@ -74,6 +80,7 @@ def bronze_assets(catalog: Catalog) -> dg.AssetsDefinition:
             }
             yield dg.MaterializeResult(
                 asset_key=key_of(contract.bronze),
+                data_version=data_version(lake, contract.bronze),
                 metadata={
                     "dagster/row_count": count(lake, contract.bronze) or 0,
                     "version": lake.version(contract.bronze) or 0,
@@ -94,6 +101,7 @@ def _bronze_spec(bronze: str, contract: Contract) -> dg.AssetSpec:
         description=f"Every record of topic {topic}, as it came.",
         kinds=kinds("bronze"),
         owners=owners(contract),
+        code_version=CODE_VERSION,
         metadata={"dagster/table_name": bronze, "topic": topic},
     )
 
@@ -121,16 +129,18 @@ def silver_asset(
     def made(context: dg.AssetExecutionContext) -> dg.MaterializeResult:
         lake, now = open_lake(load_settings()), datetime.now(UTC)
         limit = _cut(lake, catalog, context.run.run_id).of(contract.table)
-        report = apply(lake, catalog, contract.table, now=now, limit=limit)
-        waiting = count(lake, contract.sibling("quarantine")) or 0
-        context.log.info(
-            "%d events: %d kept, %d deleted, %d quarantined",
-            report.events,
-            report.kept,
-            report.deleted,
-            report.quarantined,
-        )
-        return _result(context, lake, contract, lineage, report, now, quarantine_rows=waiting)
+        with run_events(context, lake, catalog).step(contract.table) as told:
+            report = apply(lake, catalog, contract.table, now=now, limit=limit)
+            waiting = count(lake, contract.sibling("quarantine")) or 0
+            context.log.info(
+                "%d events: %d kept, %d deleted, %d quarantined",
+                report.events,
+                report.kept,
+                report.deleted,
+                report.quarantined,
+            )
+            shown = {"quarantine_rows": waiting}
+            return _result(context, lake, contract, lineage, report, now, told, **shown)
 
     return made
 
@@ -142,11 +152,12 @@ def gold_asset(catalog: Catalog, contract: Contract, lineage: TableLineage) -> d
     @_asset(contract, deps, lineage)
     def made(context: dg.AssetExecutionContext) -> dg.MaterializeResult:
         lake, now = open_lake(load_settings()), datetime.now(UTC)
-        report = build(lake, catalog, contract.table, batch_id=context.run.run_id, now=now)
-        context.log.info(
-            "%d rows, %s", report.rows, "a new version" if report.changed else "as they were"
-        )
-        return _result(context, lake, contract, lineage, report, now)
+        with run_events(context, lake, catalog).step(contract.table) as told:
+            report = build(lake, catalog, contract.table, batch_id=context.run.run_id, now=now)
+            context.log.info(
+                "%d rows, %s", report.rows, "a new version" if report.changed else "as they were"
+            )
+            return _result(context, lake, contract, lineage, report, now, told)
 
     return made
 
@@ -161,9 +172,11 @@ def lineage_asset(catalog: Catalog) -> dg.AssetsDefinition:
         description="What feeds what: every table and column, with its transformation and dependency level.",
     )
     def data_lineage() -> Any:
-        rows = keep_lineage(open_lake(load_settings()), catalog, datetime.now(UTC))
+        lake = open_lake(load_settings())
+        rows = keep_lineage(lake, catalog, datetime.now(UTC))
         return dg.MaterializeResult(
-            metadata={"dagster/row_count": rows, "dagster/table_name": LINEAGE}
+            metadata={"dagster/row_count": rows, "dagster/table_name": LINEAGE},
+            data_version=data_version(lake, LINEAGE),
         )
 
     return data_lineage
@@ -193,7 +206,7 @@ def _asset(contract: Contract, deps: Sequence[dg.AssetKey], lineage: TableLineag
         owners=owners(contract),
         tags=dict.fromkeys(contract.tags, ""),
         metadata=definition_metadata(contract, lineage),
-        code_version=contract.version,
+        code_version=code_version(contract),
         check_specs=checks,
         freshness_policy=dg.FreshnessPolicy.time_window(fail_window=contract.freshness)
         if contract.freshness
@@ -208,6 +221,7 @@ def _result(
     lineage: TableLineage,
     report: Applied | Built,
     now: datetime,
+    told: Told,
     **extra: Any,
 ) -> dg.MaterializeResult[Any]:
     """The materialisation with every rule's result, which is kept as data too."""
@@ -219,10 +233,12 @@ def _result(
     results = judge_table(lake, contract)
     keep_rules(lake, rules_of(contract), now)
     keep_results(lake, results, now, context.run.run_id)
+    told.done(report, results)
     rows = count(lake, contract.table) or 0
     return dg.MaterializeResult(
         asset_key=key,
         metadata=run_metadata(report, rows, lineage, extra),
+        data_version=data_version(lake, contract.table),
         check_results=[
             *(check_result(result, key) for result in results),
             _expectations(lake, contract, key),

@@ -13,11 +13,14 @@ from pipelines.errors import MedallionError
 from pipelines.gold import Built, build, inputs_of, order_of
 from pipelines.plan import parents_of, silver_order
 from pipelines.quality import judge_table, keep_results, keep_rules
+from pipelines.run_events import RunEvents
+from pipelines.run_facts import RunFacts
 from pipelines.silver import Applied, apply
 from pipelines.storage import Lake
+from quality_rules.results import RuleResult
 
 #: Called for each table that changed, once it has: to judge it as a whole, to report it.
-After = Callable[[Applied | Built], None]
+After = Callable[[Applied | Built], Sequence[RuleResult] | None]
 
 
 def chosen(catalog: Catalog, layer: str, tables: Sequence[str] | None) -> list[str]:
@@ -41,17 +44,19 @@ def apply_all(
     cut: Cut,
     after: After,
     progress: Callable[[int], None] = lambda _: None,
+    events: RunEvents | None = None,
 ) -> tuple[list[Applied], dict[str, MedallionError]]:
     """Brings silver tables, in this order, to one cut; what was done, and what failed of which table."""
     done, failed = list[Applied](), dict[str, MedallionError]()
+    events = events or RunEvents(RunFacts(lake, catalog))
     for table in tables:
         if any(parent in failed for parent in parents_of(catalog[table])):
             continue
         try:
-            done.append(
-                apply(lake, catalog, table, now=now, limit=cut.of(table), progress=progress)
-            )
-            after(done[-1])
+            with events.step(table) as told:
+                limit = cut.of(table)
+                done.append(apply(lake, catalog, table, now=now, limit=limit, progress=progress))
+                told.done(done[-1], after(done[-1]))
         except MedallionError as error:
             failed[table] = error
     return done, failed
@@ -65,24 +70,30 @@ def build_all(
     now: datetime,
     after: After,
     failed: Collection[str] = (),
+    events: RunEvents | None = None,
 ) -> tuple[list[Built], dict[str, MedallionError]]:
     """Builds gold tables, in this order, but not those that read a failed one."""
     done, errors, batch_id = list[Built](), dict[str, MedallionError](), str(uuid.uuid4())
+    events = events or RunEvents(RunFacts(lake, catalog))
     for table in tables:
         read = {name.replace("history.", "silver.", 1) for name in inputs_of(catalog[table])}
         if read & {*failed, *errors}:
             continue
         try:
-            done.append(build(lake, catalog, table, batch_id=batch_id, now=now))
-            if done[-1].changed:
-                after(done[-1])
+            with events.step(table) as told:
+                done.append(build(lake, catalog, table, batch_id=batch_id, now=now))
+                told.done(done[-1], after(done[-1]) if done[-1].changed else None)
         except MedallionError as error:
             errors[table] = error
     return done, errors
 
 
-def keep_quality(lake: Lake, catalog: Catalog, table: str, now: datetime, *, run_id: str) -> None:
-    """Judges a table as a whole, and keeps its rules and their results."""
+def keep_quality(
+    lake: Lake, catalog: Catalog, table: str, now: datetime, *, run_id: str
+) -> Sequence[RuleResult]:
+    """Judges a table as a whole, and keeps its rules and their results, which are returned."""
     contract = catalog[table]
     keep_rules(lake, rules_of(contract), now)
-    keep_results(lake, judge_table(lake, contract, now), now, run_id=run_id)
+    results = judge_table(lake, contract, now)
+    keep_results(lake, results, now, run_id=run_id)
+    return results

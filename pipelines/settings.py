@@ -23,6 +23,7 @@ _PLAIN = (
     "MEDALLION_ASSETS",
     "MEDALLION_REGISTRY",
     "MEDALLION_MASK_SALT",
+    "MEDALLION_OPENLINEAGE_OUTBOX",
 )
 _KAFKA = "MEDALLION_KAFKA_"
 _STORAGE = "MEDALLION_STORAGE_"
@@ -87,6 +88,10 @@ class Settings:
     storage: Options = field(default_factory=Options)
     registry: str | None = None
     registry_options: Options = field(default_factory=Options)
+    #: Whether OpenLineage's own settings name a listener, and where events wait for it.
+    openlineage: bool = False
+    outbox: Path = field(default_factory=lambda: Path(".openlineage"))
+    job_namespace: str = "medallion"
 
     def __post_init__(self) -> None:
         for name in self.kafka:
@@ -148,7 +153,31 @@ def load_settings(
         storage=Options({**_below(ours, _STORAGE, "_"), **_lines(storage, "--storage")}),
         registry=registry or ours.get("MEDALLION_REGISTRY"),
         registry_options=Options(_below(ours, _REGISTRY, ".")),
+        openlineage=_openlineage_told(given),
+        outbox=_outbox(given),
+        job_namespace=given.get("OPENLINEAGE_NAMESPACE") or defaults.job_namespace,
     )
+
+
+def _openlineage_told(given: Mapping[str, str]) -> bool:
+    """Whether somebody named a listener, in one of the ways that the OpenLineage client documents."""
+    if given.get("OPENLINEAGE_URL") or any(n.startswith("OPENLINEAGE__TRANSPORT") for n in given):
+        return True
+    home = Path(given["HOME"]) if given.get("HOME") else None
+    files = [
+        Path(given["OPENLINEAGE_CONFIG"]) if given.get("OPENLINEAGE_CONFIG") else None,
+        Path("openlineage.yml"),
+        home and home / ".openlineage" / "openlineage.yml",
+    ]
+    return any(file is not None and file.is_file() for file in files)
+
+
+def _outbox(given: Mapping[str, str]) -> Path:
+    """Where events wait: a folder of this user, since a lake may be where no file can be locked."""
+    if given.get("MEDALLION_OPENLINEAGE_OUTBOX"):
+        return Path(given["MEDALLION_OPENLINEAGE_OUTBOX"]).expanduser()
+    state = given.get("XDG_STATE_HOME") or f"{given.get('HOME') or '.'}/.local/state"
+    return Path(state) / "medallion" / "openlineage"
 
 
 def _refuse_unknown(ours: Mapping[str, str]) -> None:

@@ -30,9 +30,11 @@ from pipelines.gold import Built
 from pipelines.ingest import capture_file, capture_kafka, open_lake
 from pipelines.provenance import keep_lineage
 from pipelines.refine import After, apply_all, build_all, chosen, keep_quality
+from pipelines.run_events import RunEvents, told_events
 from pipelines.settings import load_settings
 from pipelines.silver import Applied
 from pipelines.storage import Lake
+from quality_rules.results import RuleResult
 
 app = typer.Typer()
 
@@ -98,9 +100,14 @@ def capture(
         storage=storage or (),
         registry=registry,
     )
-    catalog = load_catalog(settings.assets)
+    catalog, target = load_catalog(settings.assets), open_lake(settings)
     limits = BatchLimits(max_records=max_records, max_bytes=max_mib << 20, max_seconds=max_seconds)
-    with counter("records landed") as advance:
+    files = from_file or ()
+    telling = told_events(
+        settings, target, catalog, "medallion.capture", files=files, streaming=follow
+    )
+    read = [c.bronze for t, c in catalog.topics().items() if not topic or t in topic]
+    with telling as events, events.steps(read), counter("records landed") as advance:
 
         def progress(landed: Landed) -> None:
             advance(landed.rows + landed.letters)
@@ -108,9 +115,7 @@ def capture(
         if from_file:
             wire = open_wire(settings)
             done = [
-                capture_file(
-                    open_lake(settings), catalog, path, wire=wire, limits=limits, progress=progress
-                )
+                capture_file(target, catalog, path, wire=wire, limits=limits, progress=progress)
                 for path in from_file
             ]
         else:
@@ -147,7 +152,8 @@ def apply_command(
     """
     settings = load_settings(lake=lake, assets=assets, storage=storage or ())
     catalog, target = load_catalog(settings.assets), open_lake(settings)
-    finish(*_apply_all(target, catalog, tables), as_json=as_json)
+    with told_events(settings, target, catalog, "medallion.apply") as events:
+        finish(*_apply_all(target, catalog, tables, events), as_json=as_json)
 
 
 @app.command("build")
@@ -167,7 +173,8 @@ def build_command(
     """
     settings = load_settings(lake=lake, assets=assets, storage=storage or ())
     catalog, target = load_catalog(settings.assets), open_lake(settings)
-    finish(*_build_all(target, catalog, tables), as_json=as_json)
+    with told_events(settings, target, catalog, "medallion.build") as events:
+        finish(*_build_all(target, catalog, tables, events), as_json=as_json)
 
 
 @app.command()
@@ -202,21 +209,24 @@ def run(
         registry=registry,
     )
     catalog, target = load_catalog(settings.assets), open_lake(settings)
-    if from_file:
-        wire = open_wire(settings)
-        captured = [capture_file(target, catalog, path, wire=wire) for path in from_file]
-    else:
-        captured = [capture_kafka(settings, catalog)]
-    keep_lineage(target, catalog, datetime.now(UTC))
-    applied, failed = _apply_all(target, catalog, None)
-    built, more = _build_all(target, catalog, None, failed)
-    if not as_json:
-        say_captured(captured, as_json=False)
-    finish([*applied, *built], {**failed, **more}, as_json=as_json)
+    files = from_file or ()
+    with told_events(settings, target, catalog, "medallion.run", files=files) as events:
+        with events.steps(c.bronze for c in catalog.layer("silver")):
+            if from_file:
+                wire = open_wire(settings)
+                captured = [capture_file(target, catalog, path, wire=wire) for path in from_file]
+            else:
+                captured = [capture_kafka(settings, catalog)]
+        keep_lineage(target, catalog, datetime.now(UTC))
+        applied, failed = _apply_all(target, catalog, None, events)
+        built, more = _build_all(target, catalog, None, events, failed)
+        if not as_json:
+            say_captured(captured, as_json=False)
+        finish([*applied, *built], {**failed, **more}, as_json=as_json)
 
 
 def _apply_all(
-    lake: Lake, catalog: Catalog, tables: Sequence[str] | None
+    lake: Lake, catalog: Catalog, tables: Sequence[str] | None, events: RunEvents
 ) -> tuple[list[Applied], dict[str, MedallionError]]:
     now, cut = datetime.now(UTC), plan_cut(lake, catalog)
     for notice in cut.notices:
@@ -230,19 +240,24 @@ def _apply_all(
             cut=cut,
             after=_judging(lake, catalog, now),
             progress=advance,
+            events=events,
         )
 
 
 def _build_all(
-    lake: Lake, catalog: Catalog, tables: Sequence[str] | None, failed: Collection[str] = ()
+    lake: Lake,
+    catalog: Catalog,
+    tables: Sequence[str] | None,
+    events: RunEvents,
+    failed: Collection[str] = (),
 ) -> tuple[list[Built], dict[str, MedallionError]]:
     now, wanted = datetime.now(UTC), chosen(catalog, "gold", tables)
     judging = _judging(lake, catalog, now)
-    return build_all(lake, catalog, wanted, now=now, after=judging, failed=failed)
+    return build_all(lake, catalog, wanted, now=now, after=judging, failed=failed, events=events)
 
 
 def _judging(lake: Lake, catalog: Catalog, now: datetime) -> After:
-    def judge(done: Applied | Built) -> None:
-        keep_quality(lake, catalog, done.table, now, run_id=f"cli/{now:%Y%m%dT%H%M%S%f}")
+    def judge(done: Applied | Built) -> Sequence[RuleResult]:
+        return keep_quality(lake, catalog, done.table, now, run_id=f"cli/{now:%Y%m%dT%H%M%S%f}")
 
     return judge
