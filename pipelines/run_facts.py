@@ -215,6 +215,8 @@ def check_of(result: RuleResult) -> Check:
         severity="error" if result.rule.severity.value == "error" else "warn",
         record_count=result.record_count,
         failed_count=result.failed_count,
+        passed=result.passed,
+        on_table=result.rule.on_table,
         description=result.rule.description,
     )
 

@@ -233,12 +233,12 @@ def _assertions(
         [
             data_quality_assertions_dataset.Assertion(
                 assertion=check.kind.lower(),
-                success=check.failed_count == 0,
+                success=check.passed,
                 column=check.columns[0] if len(check.columns) == 1 else None,
                 severity=check.severity,
                 name=check.name,
                 description=check.description or None,
-                expected="0",
+                expected="0" if check.passed == (check.failed_count == 0) else None,
                 actual=str(check.failed_count),
                 params=None,
             )
@@ -258,7 +258,7 @@ def _metrics(
         for check in fact.checks
         if check.kind == "NOT_NULL" and len(check.columns) == 1
     }
-    counted = max(check.record_count for check in fact.checks)
+    counted = max((c.record_count for c in fact.checks if not c.on_table), default=None)
     return data_quality_metrics_input_dataset.DataQualityMetricsInputDatasetFacet(
         nulls, rowCount=counted
     )

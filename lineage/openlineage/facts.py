@@ -59,7 +59,10 @@ class ColumnFact:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Check:
-    """A rule's verdict over a whole table; it holds counts, never values."""
+    """A rule's verdict over a whole table; it holds counts, never values.
+
+    `on_table`: the rule speaks of the table, so its count is of tables and not of rows.
+    """
 
     name: str
     kind: str
@@ -67,6 +70,8 @@ class Check:
     severity: str
     record_count: int
     failed_count: int
+    passed: bool
+    on_table: bool = False
     description: str = ""
 
 
