@@ -90,8 +90,10 @@ def load_contract(path: Path) -> Contract:
     """
     try:
         text = path.read_text("utf-8")
-        node = yaml.compose(text, Loader=_Loader)
-        document = yaml.load(text, Loader=_Loader)  # noqa: S506 - a SafeLoader
+        # Parsed once: most of the time of a large catalog goes here.
+        loader = _Loader(text)
+        node = loader.get_single_node()
+        document = None if node is None else loader.construct_document(node)
     except OSError as error:
         raise ContractError(f"{path}: {error.strerror}") from error
     except (yaml.YAMLError, UnicodeDecodeError) as error:

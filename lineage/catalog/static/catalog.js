@@ -83,11 +83,11 @@ function entriesOf(tables) {
   const entries = [];
   for (const [name, layer, page, told, owner, columns] of tables) {
     const short = name.slice(name.lastIndexOf(".") + 1).toLowerCase();
-    entries.push({ name, layer, page, told, short, full: name.toLowerCase(), rest: `${told} ${owner}`.toLowerCase(), column: false });
+    entries.push({ name, layer, page, told, short, table: name, full: name.toLowerCase(), rest: `${told} ${owner}`.toLowerCase(), column: false });
     for (const [column, meaning] of columns) {
       const id = `column-${column.replace(/\s/g, "_")}`;
       entries.push({
-        name: `${name}.${column}`, layer, page: `${page}#${encodeURIComponent(id)}`, told: meaning,
+        name: `${name}.${column}`, layer, page: `${page}#${encodeURIComponent(id)}`, told: meaning, table: name, columnName: column,
         short: column.toLowerCase(), full: `${name}.${column}`.toLowerCase(), rest: meaning.toLowerCase(), column: true,
       });
     }
@@ -205,7 +205,8 @@ function combobox(input, list, status, choose) {
 
 const search = document.getElementById("search");
 combobox(search, document.getElementById("search-results"), document.getElementById("search-status"), (entry, event) => {
-  if (event.ctrlKey || event.metaKey) window.open(root + entry.page, "_blank", "noopener");
+  if (window.chooseInPage && window.chooseInPage(entry)) search.value = "";
+  else if (event.ctrlKey || event.metaKey) window.open(root + entry.page, "_blank", "noopener");
   else location.href = root + entry.page;
 });
 document.addEventListener("keydown", (event) => {
@@ -216,17 +217,19 @@ document.addEventListener("keydown", (event) => {
   }
 });
 
-// ---- the list of tables ---- //
+// ---- lists that can be filtered ---- //
 
 const filter = document.getElementById("filter");
 if (filter) {
-  const rows = [...document.querySelectorAll(".listing tbody tr")].map((row) => [row, row.textContent.toLowerCase()]);
+  // The words of a row's group (its table) count as the row's own.
+  const rows = [...document.querySelectorAll("[data-filtered] tbody tr")].map((row) => [row, `${row.closest("[data-filtered]").dataset.filtered} ${row.textContent}`.toLowerCase()]);
   const status = document.getElementById("filter-status");
   const apply = () => {
     const words = filter.value.trim().toLowerCase().split(/\s+/);
     for (const [row, text] of rows) row.classList.toggle("out", !words.every((word) => text.includes(word)));
+    for (const group of document.querySelectorAll(".group")) group.classList.toggle("out", !group.querySelector("tbody tr:not(.out)"));
     const shown = rows.filter(([row]) => row.offsetParent).length;
-    status.textContent = `${shown} table${shown === 1 ? "" : "s"} shown`;
+    status.textContent = `${shown} row${shown === 1 ? "" : "s"} shown`;
   };
   filter.addEventListener("input", apply);
   document.querySelectorAll("input[name=layer]").forEach((box) => box.addEventListener("change", apply));
