@@ -1,7 +1,9 @@
 """Gold: one SQL file a table, run over the lake's tables at fixed versions.
 
-The whole table is computed, and written only when something is different: when no input, no SQL
-and no contract has changed nothing is read, and when the rows come out the same nothing is written.
+When no input, no SQL and no contract has changed nothing is read. When inputs changed, the part of
+the table that they can reach is computed, or the whole where no part can be proved to do
+(`pipelines.incremental`). What comes out is compared with what is there, and only rows that differ
+are written.
 """
 
 from __future__ import annotations
@@ -13,7 +15,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from graphlib import CycleError, TopologicalSorter
-from typing import Any
+from typing import Literal
 
 import polars as pl
 from deltalake import DeltaTable
@@ -22,24 +24,36 @@ from lineage.columns import tables_of
 from lineage.errors import LineageError
 from pipelines.contract import Catalog, Contract, did_you_mean
 from pipelines.cut import refuse_half_transactions
+from pipelines.difference import write_difference
 from pipelines.errors import ContractError, LakeError, LossError, QualityError, QueryError
+from pipelines.incremental import NotProvable, Part, part_since
 from pipelines.masks import release, salt_mark
-from pipelines.storage import Lake, schema_of
+from pipelines.storage import Lake
+from pipelines.surrogate import keep_numbers, with_surrogate_key
 from pipelines.version import CODE_VERSION
 
-_UTC = pl.Datetime("us", "UTC")
+#: Operations that leave the rows as they were.
+_HARMLESS = ("OPTIMIZE", "VACUUM START", "VACUUM END", "SET TBLPROPERTIES", "ADD FEATURE")
+#: How far back the last build is looked for.
+_KEPT_COMMITS = 50
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Built:
     """What a build did: `changed` tells whether a new version was written.
 
-    `dropped` counts the groups left out since they are smaller than the contract allows.
+    `computed` is `nothing`, `part` or `whole`, and `why` what kept a part from being enough.
+    `dropped` counts the groups left out of what was computed since they are smaller than the
+    contract allows.
     """
 
     table: str
     rows: int
     changed: bool
+    computed: Literal["nothing", "part", "whole"] = "nothing"
+    why: str | None = None
+    removed: int = 0
+    added: int = 0
     version: int
     input_versions: Mapping[str, int]
     seconds: float = 0.0
@@ -101,7 +115,8 @@ def build(lake: Lake, catalog: Catalog, table: str, *, batch_id: str, now: datet
     recipe = _recipe(contract, handles)
     versions = {name: handle.version() for name, handle in handles.items()}
     existing = lake.open(table)
-    if existing is not None and _last_recipe(existing) == recipe:
+    last = _last_recipe(existing) if existing is not None else None
+    if existing is not None and last == recipe:
         return Built(
             table=table,
             rows=_count(lake, existing),
@@ -111,24 +126,50 @@ def build(lake: Lake, catalog: Catalog, table: str, *, batch_id: str, now: datet
             seconds=time.monotonic() - began,
         )
     refuse_half_transactions(lake, catalog, table, inputs_of(contract))
-    added = added_columns(contract)
-    found = _run(lake, contract, handles)
+    part, why = _part(lake, contract, handles, last, recipe)
+    found = _run(lake, contract, handles, part)
     shown = release(contract, found)
-    rows = _exactly(contract, shown, added)
-    rows, numbers = _with_surrogate_key(lake, contract, rows)
+    rows = _exactly(contract, shown, added_columns(contract))
+    rows, numbers = with_surrogate_key(lake, contract, rows, _cast)
     _refuse_bad_keys(contract, rows)
     if numbers is not None:
-        _keep(lake, contract, numbers, now)
-    version, changed = _write(lake, contract, rows, recipe, batch_id)
+        keep_numbers(lake, contract, numbers, now)
+    written = write_difference(
+        lake,
+        contract,
+        rows,
+        existing=existing,
+        part=part,
+        batch_id=batch_id,
+        metadata={"recipe": recipe},
+    )
     return Built(
         table=table,
-        rows=len(rows),
-        changed=changed,
-        version=version,
+        rows=written.rows,
+        changed=written.changed,
+        computed="whole" if part is None else "part",
+        why=why,
+        removed=written.removed,
+        added=written.added,
+        version=written.version,
         input_versions=versions,
         seconds=time.monotonic() - began,
         dropped=len(found) - len(shown),
     )
+
+
+def _part(
+    lake: Lake,
+    contract: Contract,
+    handles: Mapping[str, DeltaTable],
+    last: str | None,
+    recipe: str,
+) -> tuple[Part | None, str | None]:
+    """The part to compute; or None for the whole table, and why."""
+    try:
+        return part_since(lake, contract, handles, last, recipe), None
+    except NotProvable as reason:
+        return None, str(reason)
 
 
 def _open_inputs(lake: Lake, contract: Contract) -> dict[str, DeltaTable]:
@@ -165,8 +206,11 @@ def _recipe(contract: Contract, handles: Mapping[str, DeltaTable]) -> str:
 
 
 def _last_recipe(handle: DeltaTable) -> str | None:
-    newest: dict[str, Any] = handle.history(1)[0]
-    return newest.get("recipe")
+    """The recipe of the last build; what only laid the same rows otherwise is passed over."""
+    for commit in handle.history(_KEPT_COMMITS):
+        if "recipe" in commit or commit.get("operation") not in _HARMLESS:
+            return commit.get("recipe")
+    return None
 
 
 def _count(lake: Lake, handle: DeltaTable) -> int:
@@ -176,8 +220,13 @@ def _count(lake: Lake, handle: DeltaTable) -> int:
 # ---- RUN ---- #
 
 
-def _run(lake: Lake, contract: Contract, handles: Mapping[str, DeltaTable]) -> pl.DataFrame:
-    return run_sql(contract, {name: lake.scan_handle(each) for name, each in handles.items()})
+def _run(
+    lake: Lake, contract: Contract, handles: Mapping[str, DeltaTable], part: Part | None
+) -> pl.DataFrame:
+    """The rows that the SQL gives of the inputs, all or those of the part."""
+    if part is None:
+        return run_sql(contract, {n: lake.scan_handle(each) for n, each in handles.items()})
+    return part.of(run_sql(contract, part.frames).lazy()).collect()
 
 
 def result_over(contract: Contract, frames: Mapping[str, pl.LazyFrame]) -> pl.DataFrame:
@@ -285,109 +334,3 @@ def _refuse_bad_keys(contract: Contract, rows: pl.DataFrame) -> None:
             f"{contract.table}: {nulls} rows without a key and {twins} rows that share one ({', '.join(key)}); the table was left as it is",
             hint="the SQL's grain is finer than the contract's key",
         )
-
-
-# ---- SURROGATE KEYS ---- #
-
-
-@dataclass(frozen=True, slots=True)
-class _Numbers:
-    """Keys that a build gives for the first time, and the table they were found missing from."""
-
-    handle: DeltaTable
-    rows: pl.DataFrame
-
-
-def _with_surrogate_key(
-    lake: Lake, contract: Contract, rows: pl.DataFrame
-) -> tuple[pl.DataFrame, _Numbers | None]:
-    """The rows with their integer key: the one they were first given, even if gold is made anew.
-
-    New keys follow the largest, in the order of the natural key. They are only kept once the rows
-    are known to be right: a build that is refused gives none.
-    """
-    surrogate = contract.surrogate_key
-    if surrogate is None:
-        return rows, None
-    of = list(surrogate.of)
-    nulls = rows.filter(pl.any_horizontal(pl.col(name).is_null() for name in of)).height
-    if nulls:
-        raise QualityError(
-            f"{contract.table}: {nulls} rows whose natural key is null ({', '.join(of)}); the table was left as it is",
-            hint="leave them out in the SQL, or give them a value of their own",
-        )
-    handle = _open_keys(lake, contract)
-    known = lake.scan_handle(handle).drop("given_at").collect()
-    new = rows.select(of).unique().join(known, on=of, how="anti").sort(of)
-    first = int(known[surrogate.column].max() or 0) + 1  # pyright: ignore[reportArgumentType] - an integer column
-    numbered = new.with_columns(
-        pl.int_range(first, first + len(new), dtype=pl.Int64).alias(surrogate.column)
-    )
-    keys = pl.concat([known, numbered])
-    full = rows.join(keys, on=of, how="left")
-    exact = full.with_columns(_cast(contract, full[surrogate.column]))
-    return exact, _Numbers(handle, numbered) if len(numbered) else None
-
-
-def _open_keys(lake: Lake, contract: Contract) -> DeltaTable:
-    surrogate = contract.surrogate_key
-    assert surrogate is not None  # noqa: S101 - asked by those that have one
-    schema = {
-        **{name: contract.columns[name].type.stored for name in surrogate.of},
-        surrogate.column: pl.Int64(),
-        "given_at": _UTC,
-    }
-    table = contract.sibling("keys")
-    handle = lake.create(table, schema)
-    if schema_of(handle) != pl.Schema(schema):
-        raise ContractError(
-            f"{contract.path}: {table} holds keys of other columns or types than surrogate_key names",
-            hint="keys are kept for ever: make a dimension of another name",
-        )
-    return handle
-
-
-def _keep(lake: Lake, contract: Contract, numbers: _Numbers, now: datetime) -> None:
-    rows = numbers.rows.with_columns(pl.lit(now).cast(_UTC).alias("given_at"))
-    guard = {f"keys/{contract.sibling('keys')}": numbers.handle.version() + 1}
-    lake.write(numbers.handle, rows, mode="append", app=guard)
-
-
-# ---- WRITE ---- #
-
-
-def _write(
-    lake: Lake, contract: Contract, rows: pl.DataFrame, recipe: str, batch_id: str
-) -> tuple[int, bool]:
-    """The version, and whether it is new. The rows are compared without the build's own mark."""
-    schema = pl.Schema({name: column.type.stored for name, column in contract.columns.items()})
-    handle = lake.open(contract.table)
-    if handle is not None and _holds(lake, handle, rows, schema, contract.key):
-        return handle.version(), False
-    mark = [pl.lit(batch_id).alias(contract.batch_id)] if contract.batch_id else []
-    full = rows.with_columns(mark).select(schema.keys()).sort(contract.key)
-    handle = lake.create(contract.table, schema)
-    # Two overwrites of an empty table do not conflict in Delta; one app transaction makes them.
-    guard = {f"build/{contract.table}": handle.version() + 1}
-    return lake.write(
-        handle,
-        full,
-        mode="overwrite",
-        app=guard,
-        metadata={"recipe": recipe, "batch_id": batch_id},
-        reshape=_shape(schema_of(handle)) != _shape(schema),
-    ), True
-
-
-def _shape(schema: pl.Schema) -> dict[str, pl.DataType]:
-    """Names and types; Delta keeps the order a table was made in."""
-    return dict(schema)
-
-
-def _holds(
-    lake: Lake, handle: DeltaTable, rows: pl.DataFrame, schema: pl.Schema, key: Sequence[str]
-) -> bool:
-    if _shape(schema_of(handle)) != _shape(schema):
-        return False
-    old = lake.scan_handle(handle).select(rows.columns).collect()
-    return old.sort(key).equals(rows.sort(key))

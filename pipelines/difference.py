@@ -1,0 +1,171 @@
+"""Writes a table's new rows as the difference to what it holds: equal rows stay where they lie.
+
+Rows that differ are marked and written anew in one commit, guarded by the version that the new rows
+were compared with. So a reader of the changes sees those alone, and a row bears the batch in which
+it became what it is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import polars as pl
+from deltalake import DeltaTable, TableFeatures
+
+from pipelines.contract import Contract
+from pipelines.delta import Snapshot, commit_changes, live_rows, locate, read_snapshot
+from pipelines.errors import QualityError
+from pipelines.incremental import Part
+from pipelines.storage import Lake, schema_of
+
+_DV = {"delta.enableDeletionVectors": "true"}
+_PLACE = ("_file", "_row")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Written:
+    """What became of the table: its version, its rows, and how many went and came."""
+
+    version: int
+    changed: bool
+    rows: int
+    removed: int = 0
+    added: int = 0
+
+
+def write_difference(
+    lake: Lake,
+    contract: Contract,
+    rows: pl.DataFrame,
+    *,
+    existing: DeltaTable | None,
+    part: Part | None,
+    batch_id: str,
+    metadata: Mapping[str, str],
+) -> Written:
+    """Makes the table, or a part of it, hold exactly these rows.
+
+    Args:
+        lake: Where the table lies.
+        contract: Its contract.
+        rows: All rows of the table or the part, without the batch.
+        existing: The version that was found when the build began; None where there is no table.
+        part: The part that the rows are; None: the whole table.
+        batch_id: The mark of rows that are written.
+        metadata: What the commit is to say.
+
+    Raises:
+        QualityError: when a row of the part shares its key with one outside of it.
+        ConflictError: when another build came first; nothing was written.
+    """
+    schema = pl.Schema({name: column.type.stored for name, column in contract.columns.items()})
+    mark = [pl.lit(batch_id).alias(contract.batch_id)] if contract.batch_id else []
+    full = rows.with_columns(mark).select(schema.keys())
+    guard = f"build/{contract.table}"
+    metadata = {**metadata, "batch_id": batch_id}
+    if existing is None or dict(schema_of(existing)) != dict(schema):
+        return _replace(lake, contract, full, existing, guard, metadata)
+    snapshot = read_snapshot(lake.path(contract.table), lake.options, existing.version())
+    stored = _stored(snapshot, contract, part)
+    if part is not None:
+        _refuse_shared_keys(snapshot, contract, full, stored)
+    stale, new = _differences(full, stored, contract)
+    count = snapshot.num_rows - len(stale) + len(new)
+    if not len(stale) and not len(new):
+        return Written(version=snapshot.version, changed=False, rows=count)
+    version = commit_changes(
+        _with_vectors(lake, contract, existing, snapshot),
+        removed=stale,
+        added=new.sort(contract.key),
+        app_transactions={guard: snapshot.version + 1},
+        metadata=metadata,
+        stats_columns=_stats_columns(contract),
+    )
+    return Written(version=version, changed=True, rows=count, removed=len(stale), added=len(new))
+
+
+def _replace(
+    lake: Lake,
+    contract: Contract,
+    rows: pl.DataFrame,
+    existing: DeltaTable | None,
+    guard: str,
+    metadata: Mapping[str, str],
+) -> Written:
+    """The first build, and one whose contract has other columns."""
+    stats = _stats_columns(contract)
+    handle = existing or lake.create(
+        contract.table, rows.schema, stats_columns=stats, configuration=_DV
+    )
+    version = lake.write(
+        handle,
+        rows.sort(contract.key),
+        mode="overwrite",
+        # Two overwrites of an empty table do not conflict in Delta; one app transaction makes them.
+        app={guard: handle.version() + 1},
+        metadata=metadata,
+        reshape=dict(schema_of(handle)) != dict(rows.schema),
+    )
+    return Written(version=version, changed=True, rows=len(rows), added=len(rows))
+
+
+def _stats_columns(contract: Contract) -> list[str]:
+    return [name for name in contract.key if name not in contract.classified()]
+
+
+def _with_vectors(
+    lake: Lake, contract: Contract, existing: DeltaTable, snapshot: Snapshot
+) -> Snapshot:
+    """The same version of a table that can hold deletion vectors; older releases made gold without."""
+    if snapshot.configuration.get("delta.enableDeletionVectors") == "true":
+        return snapshot
+    existing.alter.add_feature(TableFeatures.DeletionVectors, allow_protocol_versions_increase=True)
+    existing.alter.set_table_properties(_DV)
+    return read_snapshot(lake.path(contract.table), lake.options, existing.version())
+
+
+# ---- COMPARE ---- #
+
+
+def _stored(snapshot: Snapshot, contract: Contract, part: Part | None) -> pl.DataFrame:
+    """The rows that the table holds in the part, with their places."""
+    columns = list(contract.columns)
+    if part is None:
+        return live_rows(snapshot, columns).collect(engine="streaming")
+    values = part.values_as({name: snapshot.schema[name] for name in part.columns})
+    if not any(values[name].null_count() for name in part.columns):
+        return locate(snapshot, values, part.columns, columns)
+    rows = live_rows(snapshot, columns)
+    return rows.join(values.lazy(), on=list(part.columns), how="semi", nulls_equal=True).collect(
+        engine="streaming"
+    )
+
+
+def _differences(
+    rows: pl.DataFrame, stored: pl.DataFrame, contract: Contract
+) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """The places of stored rows that are no longer so, and the rows that are not stored."""
+    key = list(contract.key)
+    values = [name for name in rows.columns if name not in (*key, contract.batch_id)]
+    old = stored.select(*key, *(pl.col(name).alias(f"_old:{name}") for name in values), *_PLACE)
+    both = rows.join(old, on=key, how="left")
+    same = [pl.col(name).eq_missing(pl.col(f"_old:{name}")) for name in values]
+    is_held = pl.all_horizontal(pl.col("_row").is_not_null(), *same)
+    new = both.filter(~is_held).select(rows.columns)
+    held = both.filter(is_held).select(_PLACE)
+    return stored.select(_PLACE).join(held, on=_PLACE, how="anti"), new
+
+
+def _refuse_shared_keys(
+    snapshot: Snapshot, contract: Contract, rows: pl.DataFrame, stored: pl.DataFrame
+) -> None:
+    """Nothing, when no row of the part has the key of a row outside of it."""
+    key: Sequence[str] = list(contract.key)
+    new = rows.select(key).join(stored.select(key), on=key, how="anti")
+    twins = locate(snapshot, new, key, []).join(stored.select(_PLACE), on=_PLACE, how="anti")
+    if len(twins):
+        raise QualityError(
+            f"{contract.table}: {len(twins)} rows share their key ({', '.join(key)}) with another; the table was left as it is",
+            hint="the SQL's grain is finer than the contract's key",
+        )

@@ -1,0 +1,194 @@
+"""The part of a query's result that changes of its inputs can reach."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+
+import polars as pl
+from sqlglot import exp
+from sqlglot.optimizer import Scope
+
+from lineage.columns import traced
+from lineage.errors import LineageError
+from lineage.scopes import table_name
+from pipelines.incremental.changes import Changes
+from pipelines.incremental.checks import Types, refuse_unrepeatable
+from pipelines.incremental.errors import NotProvable
+from pipelines.incremental.query import Reader, Relation, tables_below
+from pipelines.incremental.reach import Needs, Reach, rows_needed
+from pipelines.incremental.terms import among, column
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Query:
+    """A statement that is fit to be computed in parts, and the columns it reads of each table."""
+
+    root: Relation
+    columns: Mapping[str, tuple[str, ...]]
+    types: Types = field(repr=False)
+
+
+def read_query(sql: str, types: Types) -> Query:
+    """The statement as relations over tables with these columns.
+
+    Raises:
+        NotProvable: when it holds something whose result does not depend on its rows alone, or that
+            is not followed.
+    """
+    try:
+        scope = traced(sql, types).root
+    except LineageError as error:
+        raise NotProvable(str(error)) from error
+    root = Reader().relation(scope)
+    refuse_unrepeatable(scope.expression, root, types)
+    return Query(root=root, columns=_columns(scope, root, types), types=types)
+
+
+def _columns(scope: Scope, root: Relation, types: Types) -> dict[str, tuple[str, ...]]:
+    read = {name: set[str]() for name in tables_below(root)}
+    for each in scope.traverse():
+        for node in each.find_all(exp.Column):
+            if (
+                not node.table
+                and node.find_ancestor(exp.Window) is None
+                and node.find_ancestor(exp.Order)
+            ):
+                continue  # a name of the result, by which it is sorted
+            source = each.sources.get(node.table)
+            if source is None:
+                raise NotProvable(f"column '{node.name}' is not of one source for certain")
+            if isinstance(source, exp.Table):
+                read[table_name(source)].add(node.name)
+    return {
+        name: tuple(each for each in types[name] if each in used) or tuple(types[name])[:1]
+        for name, used in read.items()
+    }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Part:
+    """Rows of the result that may differ: those whose `columns` are one of `values`.
+
+    `frames` are the inputs with at least the rows that these are made of, and all columns that the
+    statement reads; over them the statement gives these rows rightly, and others perhaps not.
+    """
+
+    columns: tuple[str, ...]
+    values: pl.DataFrame = field(repr=False)
+    frames: Mapping[str, pl.LazyFrame] = field(repr=False)
+
+    def of(self, rows: pl.LazyFrame) -> pl.LazyFrame:
+        """Those of the rows that belong to this part."""
+        terms = tuple(column(name) for name in self.columns)
+        return among(rows, terms, self.values)
+
+    def values_as(self, types: Mapping[str, pl.DataType]) -> pl.DataFrame:
+        """The values in the types that a table stores them in; none of its rows has one that does not fit."""
+        casts = [
+            pl.col(name).cast(types[name], strict=False).alias(f"_as:{name}")
+            for name in self.columns
+        ]
+        fits = [
+            pl.col(f"_as:{name}").is_not_null() | pl.col(name).is_null() for name in self.columns
+        ]
+        names = {f"_as:{name}": name for name in self.columns}
+        cast = self.values.with_columns(casts).filter(pl.all_horizontal(fits))
+        return cast.select(names.keys()).rename(names).unique()
+
+
+def part_of(
+    query: Query,
+    tables: Mapping[str, pl.LazyFrame],
+    changes: Mapping[str, Changes],
+    key: Sequence[str],
+    given: Sequence[str],
+) -> Part:
+    """The part of the result that the changes can reach, by the finest columns that it can be told by.
+
+    The key is tried first, then each column of it, then each of the others; what cannot be shown
+    is found out over no rows, before any is read.
+
+    Args:
+        query: The statement.
+        tables: The inputs as they are now.
+        changes: What became of those that changed since the rest was computed.
+        key: The columns that tell the result's rows apart.
+        given: Its columns that are stored as the statement gives them.
+
+    Raises:
+        NotProvable: when none of the columns will do; the reason is that of the first.
+    """
+    frames = {name: frame.select(query.columns[name]) for name, frame in tables.items()}
+    narrow = {
+        name: Changes(
+            removed=each.removed.select(query.columns[name]),
+            added=each.added.select(query.columns[name]),
+        )
+        for name, each in changes.items()
+    }
+    candidates = list(_candidates(key, given))
+    if not candidates:
+        raise NotProvable("no column is stored as the SQL gives it")
+    if not narrow:
+        return _no_part(query, candidates[0])
+    columns = _provable(query, tuple(narrow), candidates)
+    try:
+        reach = Reach(frames, narrow)
+        return _found(query, reach, columns)
+    except pl.exceptions.PolarsError as error:
+        # An expression that a WHERE keeps from rows it cannot be worked out for.
+        raise NotProvable(
+            f"{', '.join(columns)} cannot be worked out for each changed row"
+        ) from error
+
+
+def _no_part(query: Query, columns: tuple[str, ...]) -> Part:
+    return Part(
+        columns=columns,
+        values=pl.DataFrame(schema=dict.fromkeys(columns, pl.Null())),
+        frames={
+            name: pl.LazyFrame(schema={each: query.types[name][each] for each in used})
+            for name, used in query.columns.items()
+        },
+    )
+
+
+def _found(query: Query, reach: Reach, columns: tuple[str, ...]) -> Part:
+    terms = tuple(column(name) for name in columns)
+    values, needs = reach.touched(query.root, terms), Needs()
+    reach.needed(query.root, terms, values, needs)
+    frames = dict(reach.tables)
+    for name, wanted in needs.items():
+        if wanted is not None:
+            frames[name] = rows_needed(frames[name], wanted).collect(engine="streaming").lazy()
+    named = values.rename(dict(zip(values.columns, columns, strict=True)))
+    return Part(columns=columns, values=named, frames=frames)
+
+
+def _provable(
+    query: Query, changed: Iterable[str], candidates: Sequence[tuple[str, ...]]
+) -> tuple[str, ...]:
+    reason: NotProvable | None = None
+    empty = {
+        name: pl.DataFrame(schema={each: query.types[name][each] for each in used})
+        for name, used in query.columns.items()
+    }
+    for columns in candidates:
+        tables = {name: frame.lazy() for name, frame in empty.items()}
+        changes = {name: Changes(removed=empty[name], added=empty[name]) for name in changed}
+        try:
+            _found(query, Reach(tables, changes), columns)
+        except (NotProvable, pl.exceptions.PolarsError) as error:
+            told = error if isinstance(error, NotProvable) else NotProvable(str(error))
+            reason = reason or told
+        else:
+            return columns
+    raise reason or NotProvable("the table has no columns")
+
+
+def _candidates(key: Sequence[str], given: Sequence[str]) -> Iterator[tuple[str, ...]]:
+    if set(key) <= set(given):
+        yield tuple(key)
+    singles = [name for name in key if name in given and len(key) > 1]
+    yield from ((name,) for name in (*singles, *(each for each in given if each not in key)))

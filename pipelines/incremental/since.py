@@ -1,0 +1,88 @@
+"""From the recipe of a table's last build to the part of it that is out of date."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from deltalake import DeltaTable
+
+from pipelines.contract import Contract
+from pipelines.delta import read_snapshot
+from pipelines.errors import LakeError
+from pipelines.incremental.changes import Changes, changes_between
+from pipelines.incremental.errors import NotProvable
+from pipelines.incremental.part import Part, Query, part_of, read_query
+from pipelines.storage import Lake, schema_of
+
+#: What a recipe holds besides its inputs, in the reader's words.
+_TERMS = {
+    "sql": "its SQL",
+    "contract": "its contract",
+    "contract_version": "its contract",
+    "code": "this program",
+    "salt": "the salt of its masks",
+}
+
+
+def part_since(
+    lake: Lake,
+    contract: Contract,
+    inputs: Mapping[str, DeltaTable],
+    last: str | None,
+    recipe: str,
+) -> Part:
+    """The part of a table that the changes of its inputs since its last build can reach.
+
+    Args:
+        lake: Where the tables lie.
+        contract: The table's contract with its SQL.
+        inputs: The versions to build from.
+        last: The recipe of the last build; None where there was none.
+        recipe: The recipe of this one.
+
+    Raises:
+        NotProvable: when the table has to be computed whole.
+    """
+    before, now = _told(last), _told(recipe)
+    for name in now.keys() - {"inputs"}:
+        if before.get(name) != now[name]:
+            raise NotProvable(f"{_TERMS.get(name, name)} changed since the last build")
+    types = {name: dict(schema_of(handle)) for name, handle in inputs.items()}
+    query = read_query(contract.sql or "", types)
+    changes = {
+        name: _changes(lake, name, str(before["inputs"].get(name)), at, query)
+        for name, at in now["inputs"].items()
+        if before["inputs"].get(name) != at
+    }
+    tables = {name: lake.scan_handle(handle) for name, handle in inputs.items()}
+    changed = {name: each for name, each in changes.items() if each.rows}
+    return part_of(query, tables, changed, contract.key, _as_given(contract))
+
+
+def _as_given(contract: Contract) -> list[str]:
+    """The columns that are stored as the SQL gives them: neither made by the build, nor masked."""
+    made = {contract.batch_id, contract.surrogate_key.column if contract.surrogate_key else None}
+    return [name for name, it in contract.columns.items() if name not in made and it.mask is None]
+
+
+def _told(recipe: str | None) -> dict[str, Any]:
+    if recipe is None:
+        raise NotProvable("no build of it is known")
+    return json.loads(recipe)
+
+
+def _changes(lake: Lake, name: str, before: str, at: str, query: Query) -> Changes:
+    identity, _, old = before.rpartition("@")
+    told, _, new = at.rpartition("@")
+    if identity != told:
+        raise NotProvable(f"{name} was made anew")
+    uri, options = lake.path(name), lake.options
+    try:
+        was, now = (read_snapshot(uri, options, int(version)) for version in (old, new))
+    except LakeError as error:
+        raise NotProvable(f"{name}: its changes cannot be told: {error}") from error
+    if was.version != int(old):
+        raise NotProvable(f"{name}: its last version is gone from the log")
+    return changes_between(was, now, query.columns[name])

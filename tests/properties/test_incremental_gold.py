@@ -1,0 +1,300 @@
+"""Law 4: gold that is brought up to date in parts equals gold that is computed whole."""
+
+from __future__ import annotations
+
+import tempfile
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+from hypothesis import event, given, settings
+from hypothesis import strategies as st
+
+from pipelines.contract import Catalog, load_catalog
+from pipelines.delta import commit_changes, locate, read_snapshot
+from pipelines.gold import build, result_over
+from pipelines.storage import Lake
+
+NOW = datetime(2026, 1, 1, tzinfo=UTC)
+ORDERS, CUSTOMERS, RATES = "silver.shop.orders", "silver.shop.customers", "silver.shop.rates"
+
+SCHEMAS: dict[str, dict[str, pl.DataType]] = {
+    ORDERS: {
+        "order_id": pl.Int64(),
+        "customer_id": pl.Int64(),
+        "day": pl.Datetime("us", "UTC"),
+        "status": pl.String(),
+        "amount": pl.Decimal(10, 2),
+        "units": pl.Int64(),
+    },
+    CUSTOMERS: {"customer_id": pl.Int64(), "country": pl.String(), "parent_id": pl.Int64()},
+    RATES: {
+        "rate_id": pl.Int64(),
+        "country": pl.String(),
+        "from_day": pl.Datetime("us", "UTC"),
+        "to_day": pl.Datetime("us", "UTC"),
+        "factor": pl.Int64(),
+    },
+}
+KEYS = {ORDERS: "order_id", CUSTOMERS: "customer_id", RATES: "rate_id"}
+
+Row = tuple[Any, ...]
+Change = dict[str, tuple[dict[int, Row], set[int]]]
+
+
+def day(number: int) -> datetime:
+    return NOW + timedelta(hours=13 * number)
+
+
+def maybe(values: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
+    return st.one_of(st.none(), values, values)
+
+
+IDS = st.integers(0, 7)
+VALUES: dict[str, st.SearchStrategy[Row]] = {
+    ORDERS: st.tuples(
+        maybe(st.integers(0, 4)),
+        maybe(st.integers(0, 5).map(day)),
+        st.sampled_from(["new", "paid", None]),
+        maybe(st.integers(-300, 300).map(lambda cents: Decimal(cents) / 100)),
+        maybe(st.integers(0, 3)),
+    ),
+    CUSTOMERS: st.tuples(st.sampled_from(["DE", "FR", None]), maybe(st.integers(0, 4))),
+    RATES: st.tuples(
+        st.sampled_from(["DE", "FR", None]),
+        st.integers(0, 3).map(day),
+        maybe(st.integers(2, 6).map(day)),
+        st.integers(1, 3),
+    ),
+}
+
+
+def changes_of(table: str) -> st.SearchStrategy[tuple[dict[int, Row], set[int]]]:
+    return st.tuples(st.dictionaries(IDS, VALUES[table], max_size=3), st.sets(IDS, max_size=2))
+
+
+CHANGES: st.SearchStrategy[Change] = st.fixed_dictionaries(
+    {}, optional={table: changes_of(table) for table in SCHEMAS}
+)
+FIRST: st.SearchStrategy[Change] = st.fixed_dictionaries(
+    {
+        table: st.tuples(st.dictionaries(IDS, VALUES[table], max_size=8), st.just(set[int]()))
+        for table in SCHEMAS
+    }
+)
+
+
+# ---- SQL ---- #
+
+
+@st.composite
+def aggregates(draw: st.DrawFn, source: str) -> str:
+    """Aggregates over the columns `amount`, `units`, `status` and `id`."""
+    every = [
+        f"CAST(SUM({source}.amount) AS DECIMAL(38, 2))",
+        f"SUM({source}.units)",
+        "COUNT(*)",
+        f"COUNT({source}.units)",
+        f"COUNT(DISTINCT {source}.status)",
+        f"MIN({source}.amount)",
+        f"MAX({source}.units)",
+        f"AVG({source}.units)",
+        f"SUM(CASE WHEN {source}.status = 'paid' THEN {source}.units ELSE 0 END)",
+    ]
+    chosen = draw(st.lists(st.sampled_from(every), min_size=1, max_size=3, unique=True))
+    return ", ".join(f"{text} AS m{number}" for number, text in enumerate(chosen))
+
+
+FILTERS = st.sampled_from(
+    ["", "WHERE {0}.status = 'paid'", "WHERE {0}.units > 1 OR {0}.amount IS NULL"]
+)
+JOINS = st.sampled_from(["INNER JOIN", "LEFT JOIN"])
+
+
+@st.composite
+def grouped(draw: st.DrawFn) -> tuple[str, list[str]]:
+    """Orders by a group, perhaps of a joined table, perhaps with HAVING or a window over the groups."""
+    group = draw(
+        st.sampled_from(
+            [
+                ["o.customer_id"],
+                ["DATE_TRUNC('day', o.day)"],
+                ["o.status", "o.customer_id"],
+                ["CASE WHEN o.units > 1 THEN 'many' ELSE o.status END"],
+            ]
+        )
+    )
+    join = draw(st.sampled_from(["", "inner", "left", "type 2", "self", "before"]))
+    froms = {
+        "": "silver.shop.orders o",
+        "inner": f"silver.shop.orders o INNER JOIN {CUSTOMERS} c ON o.customer_id = c.customer_id",
+        "left": f"{ORDERS} o LEFT JOIN {CUSTOMERS} c ON o.customer_id = c.customer_id AND c.country <> 'FR'",
+        "type 2": f"""{ORDERS} o INNER JOIN {CUSTOMERS} c ON o.customer_id = c.customer_id
+            LEFT JOIN {RATES} r ON c.country = r.country AND o.day >= r.from_day
+            AND (r.to_day IS NULL OR o.day < r.to_day)""",
+        "self": f"{ORDERS} o LEFT JOIN {ORDERS} p ON o.customer_id = p.customer_id AND p.day < o.day",
+        "before": f"{ORDERS} o INNER JOIN (SELECT country, customer_id, parent_id AS p FROM {CUSTOMERS}) c ON c.p = o.customer_id",
+    }
+    if join in ("inner", "left", "type 2", "before") and draw(st.booleans()):
+        group = draw(st.sampled_from([["c.country"], ["c.country", "o.status"]]))
+    where = draw(FILTERS).format("o")
+    names = [f"k{number}" for number in range(len(group))]
+    keys = ", ".join(f"{text} AS {name}" for text, name in zip(group, names, strict=True))
+    extra = ""
+    if join == "type 2":
+        extra = ", SUM(r.factor * o.units) AS x"
+    elif join in ("inner", "left", "before"):
+        extra = ", COUNT(DISTINCT c.country) AS x"
+    elif join == "self":
+        extra = ", COUNT(p.order_id) AS x"
+    having = draw(st.sampled_from(["", "HAVING COUNT(*) > 1", "HAVING SUM(o.units) > 2"]))
+    sql = f"SELECT {keys}, {draw(aggregates('o'))}{extra} FROM {froms[join]} {where} GROUP BY {', '.join(group)} {having}"
+    if draw(st.booleans()):
+        over = draw(st.sampled_from([names[-1], names[0]]))
+        sql = f"WITH g AS ({sql}) SELECT g.*, SUM(g.m0) OVER (PARTITION BY g.{over}) AS w FROM g"
+    return sql, names
+
+
+@st.composite
+def by_row(draw: st.DrawFn) -> tuple[str, list[str]]:
+    """A row an order: joins, windows by key, aggregates of another table, the newest of several."""
+    kind = draw(
+        st.sampled_from(["dimension", "window", "newest", "totals", "chain", "semi", "siblings"])
+    )
+    join, where = draw(JOINS), draw(FILTERS).format("o")
+    sql = {
+        "dimension": f"SELECT o.order_id AS k0, o.amount, c.country FROM {ORDERS} o {join} {CUSTOMERS} c ON o.customer_id = c.customer_id {where}",
+        "window": f"""SELECT o.order_id AS k0, ROW_NUMBER() OVER (PARTITION BY o.customer_id ORDER BY o.day, o.order_id) AS nth,
+            SUM(o.units) OVER (PARTITION BY o.status) AS u FROM {ORDERS} o {where}""",
+        "newest": f"""WITH n AS (SELECT o.order_id, o.customer_id, o.amount, ROW_NUMBER() OVER (PARTITION BY o.customer_id
+            ORDER BY o.day DESC, o.order_id) AS nth FROM {ORDERS} o {where})
+            SELECT n.customer_id AS k0, n.order_id, n.amount, c.country FROM n {join} {CUSTOMERS} c ON n.customer_id = c.customer_id WHERE n.nth = 1""",
+        "totals": f"""WITH t AS (SELECT o.customer_id, SUM(o.units) AS units, COUNT(*) AS n FROM {ORDERS} o {where} GROUP BY o.customer_id)
+            SELECT c.customer_id AS k0, c.country, t.units, t.n FROM {CUSTOMERS} c {join} t ON t.customer_id = c.customer_id""",
+        "chain": f"""SELECT o.order_id AS k0, p.country AS parent FROM {ORDERS} o INNER JOIN {CUSTOMERS} c ON o.customer_id = c.customer_id
+            {join} {CUSTOMERS} p ON c.parent_id = p.customer_id {where}""",
+        "semi": f"SELECT o.order_id AS k0, o.units FROM {ORDERS} o {draw(st.sampled_from(['SEMI', 'ANTI']))} JOIN {CUSTOMERS} c ON o.customer_id = c.customer_id {where}",
+        "siblings": f"""WITH t AS (SELECT o.order_id, o.customer_id, o.units, SUM(o.units) OVER (PARTITION BY o.customer_id) AS all_of FROM {ORDERS} o {where})
+            SELECT t.order_id AS k0, t.units, t.all_of, c.country FROM t {join} {CUSTOMERS} c ON t.customer_id = c.customer_id""",
+    }[kind]
+    return sql, ["k0"]
+
+
+@st.composite
+def united(draw: st.DrawFn) -> tuple[str, list[str]]:
+    """Sets of keys: UNION, INTERSECT, EXCEPT, DISTINCT, and groups over UNION ALL."""
+    kind = draw(st.sampled_from(["UNION", "INTERSECT", "EXCEPT", "distinct", "all"]))
+    where = draw(FILTERS).format("o")
+    if kind == "distinct":
+        return (
+            f"SELECT DISTINCT o.status AS k0, DATE_TRUNC('day', o.day) AS k1 FROM {ORDERS} o {where}",
+            ["k0", "k1"],
+        )
+    if kind == "all":
+        return (
+            f"""WITH u AS (SELECT 'order' AS kind, o.customer_id AS id, o.units AS v FROM {ORDERS} o {where}
+            UNION ALL SELECT 'parent' AS kind, c.parent_id AS id, c.customer_id AS v FROM {CUSTOMERS} c)
+            SELECT u.kind AS k0, u.id AS k1, COUNT(*) AS n, MAX(u.v) AS m FROM u GROUP BY u.kind, u.id""",
+            ["k0", "k1"],
+        )
+    return (
+        f"SELECT o.customer_id AS k0 FROM {ORDERS} o {where} {kind} SELECT c.customer_id AS k0 FROM {CUSTOMERS} c",
+        ["k0"],
+    )
+
+
+QUERIES = st.one_of(grouped(), by_row(), united())
+
+
+# ---- LAKE ---- #
+
+
+def change(lake: Lake, what: Change) -> None:
+    for table, (upserts, deletes) in what.items():
+        key = KEYS[table]
+        snapshot = read_snapshot(lake.path(table), {})
+        touched = pl.DataFrame({key: [*upserts, *deletes]}, schema={key: pl.Int64})
+        rows = [(identity, *values) for identity, values in upserts.items()]
+        commit_changes(
+            snapshot,
+            removed=locate(snapshot, touched, [key], []).select("_file", "_row"),
+            added=pl.DataFrame(rows, schema=SCHEMAS[table], orient="row"),
+            app_transactions={},
+            metadata={},
+            stats_columns=[key],
+        )
+
+
+def not_null(sql: str, keys: list[str]) -> str:
+    """Gold has no row without a key."""
+    kept = " AND ".join(f"q.{name} IS NOT NULL" for name in keys)
+    return f"SELECT q.* FROM ({sql}) q WHERE {kept}"
+
+
+TYPES = {pl.Int64(): "int64", pl.String(): "string", pl.Float64(): "float64", pl.Boolean(): "bool"}
+
+
+def type_name(dtype: pl.DataType) -> str:
+    if isinstance(dtype, pl.Decimal):
+        return f'"decimal({dtype.precision},{dtype.scale})"'
+    return "timestamp" if dtype == pl.Datetime("us", "UTC") else TYPES[dtype]
+
+
+def typed(sql: str) -> tuple[str, dict[str, pl.DataType]]:
+    """The SQL with its small integers made int64, and the columns it gives."""
+    frames = {table: pl.LazyFrame(schema=schema) for table, schema in SCHEMAS.items()}
+    schema = pl.SQLContext(frames).execute(sql, eager=False).collect_schema()
+    small = [name for name, dtype in schema.items() if dtype.is_integer() and dtype != pl.Int64()]
+    columns = ", ".join(
+        f"CAST(z.{name} AS BIGINT) AS {name}" if name in small else f"z.{name}" for name in schema
+    )
+    types = {name: pl.Int64() if name in small else dtype for name, dtype in schema.items()}
+    return (f"SELECT {columns} FROM ({sql}) z" if small else sql), types
+
+
+def contract_for(folder: Path, sql: str, keys: list[str]) -> Catalog:
+    sql, types = typed(not_null(sql, keys))
+    columns = {name: f"{{type: {type_name(dtype)}}}" for name, dtype in types.items()}
+    columns["etl"] = "{type: string}"
+    path = folder / "assets" / "shop" / "gold" / "a.yaml"
+    path.parent.mkdir(parents=True)
+    text = ", ".join(f"{name}: {kind}" for name, kind in columns.items())
+    path.write_text(
+        f"table: gold.shop.a\ndescription: d\nowner: o\nbatch_id: etl\nkey: [{', '.join(keys)}]\ncolumns: {{{text}}}\n"
+    )
+    path.with_suffix(".sql").write_text(sql)
+    return load_catalog(folder / "assets")
+
+
+def whole(lake: Lake, catalog: Catalog) -> pl.DataFrame:
+    frames = {table: lake.scan(table) for table in SCHEMAS}
+    return result_over(catalog["gold.shop.a"], frames).sort(pl.all())
+
+
+@settings(max_examples=60)
+@given(query=QUERIES, first=FIRST, steps=st.lists(CHANGES, min_size=1, max_size=3))
+def test_a_part_and_the_whole_are_equal(
+    query: tuple[str, list[str]], first: Change, steps: list[Change]
+):
+    with tempfile.TemporaryDirectory() as name:
+        lake, catalog = Lake(str(Path(name) / "lake")), contract_for(Path(name), *query)
+        for table, schema in SCHEMAS.items():
+            lake.create(table, schema, configuration={"delta.enableDeletionVectors": "true"})
+        change(lake, first)
+        build(lake, catalog, "gold.shop.a", batch_id="b0", now=NOW)
+        for number, step in enumerate(steps, start=1):
+            before = lake.scan("gold.shop.a").collect()
+            change(lake, step)
+            built = build(lake, catalog, "gold.shop.a", batch_id=f"b{number}", now=NOW)
+            event(f"{built.computed}: {built.why}")
+            held = lake.scan("gold.shop.a").collect()
+            shown = held.drop("etl").sort(pl.all())
+            assert shown.equals(whole(lake, catalog)), catalog["gold.shop.a"].sql
+            assert built.rows == len(held)
+            again = [column for column in held.columns if column != "etl"]
+            kept = held.join(before, on=again, how="inner", nulls_equal=True)
+            assert (kept["etl"] == kept["etl_right"]).all(), "rows that stayed keep their batch"
+            assert built.removed == len(before) - len(kept)
+            assert built.added == len(held) - len(kept)
