@@ -9,7 +9,7 @@ from pathlib import Path
 import polars as pl
 from rich.console import Console
 
-from assets import demo_shop, demo_tasks
+from assets import demo_interactions, demo_shop, demo_tasks
 from assets.demo_source import Database
 from lineage.graph import ColumnRef, LineageGraph
 from lineage.render import tree
@@ -54,6 +54,13 @@ STORIES: Mapping[str, Story] = {
             tell=lambda seed: demo_tasks.generate(seed=seed),
             gold="SELECT project_name, status, tasks_total, tasks_completed, tasks_open, tasks_overdue, progress_percent FROM gold.tasks.project_progress ORDER BY project_name",
             number=ColumnRef("gold.tasks.project_progress", "progress_percent"),
+        ),
+        Story(
+            domain="interactions",
+            title="An interaction system of two months, and the ten years before",
+            tell=lambda seed: demo_interactions.generate(seed=seed),
+            gold="SELECT site_name, is_active, members, interactions_active, interactions_archived, interactions_deleted, last_active_at FROM gold.interactions.site_overview ORDER BY site_name",
+            number=ColumnRef("gold.interactions.site_overview", "last_active_at"),
         ),
     )
 }
