@@ -12,7 +12,7 @@ These steps, each of which may be repeated:
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
@@ -35,6 +35,7 @@ from pipelines.state import (
     CUT,
     FOUND,
     State,
+    has_same_verdict,
     in_epoch,
     no_place,
     open_state,
@@ -62,6 +63,8 @@ class Applied:
     released: int = 0
     late: int = 0
     unkeyed: int = 0
+    #: Rows of silver whose verdict changed by a rule or a parent; the refused ones are among `quarantined`.
+    rejudged: int = 0
     version: int | None = None
     bronze_version: int | None = None
     position: tuple[int, ...] | None = None
@@ -71,7 +74,9 @@ class Applied:
 
     def after(self, other: Applied) -> Applied:
         """This and then the other."""
-        counts = ("events", "kept", "deleted", "quarantined", "released", "late", "unkeyed")
+        counts = (
+            "events", "kept", "deleted", "quarantined", "released", "late", "unkeyed", "rejudged"
+        )  # fmt: skip
         sums = {name: getattr(self, name) + getattr(other, name) for name in counts}
         position = max(filter(None, (self.position, other.position)), default=None)
         notices = tuple(dict.fromkeys((*self.notices, *other.notices)))
@@ -87,8 +92,8 @@ class _Decision:
     tombstones: pl.DataFrame
     from_silver: pl.DataFrame
     from_quarantine: pl.DataFrame
-    #: The keys of rows that had waited in quarantine, and no longer do.
-    released: pl.DataFrame
+    #: The keys of rows that had waited in quarantine, and no longer do, or for other reasons.
+    rejudged: pl.DataFrame
     report: Applied
 
 
@@ -179,7 +184,7 @@ class Work:
             winners.filter(pl.col("_verb") == UPSERT),
             winners.filter(pl.col("_verb") == DELETE),
         )
-        verdict = self._judge(upserts)
+        verdict = self.judge(upserts)
         from_silver = self._leaving_silver(silver, winners, buried, truncates, truncated, state)
         return self._decision(rows, waiting, winners, deletes, verdict, from_silver, truncates)
 
@@ -231,8 +236,9 @@ class Work:
         from_silver: pl.DataFrame,
         truncates: pl.DataFrame,
     ) -> _Decision:
-        stays = verdict.quarantined.filter(pl.col("_waits"))
-        fresh = verdict.quarantined.filter(~pl.col("_waits"))
+        waits = pl.col("_waits") & has_same_verdict()
+        stays = verdict.quarantined.filter(waits)
+        refused = verdict.quarantined.filter(~waits)
         leaves = waiting.join(stays.select(FOUND), on=FOUND, how="anti").select(FOUND)
         events = winners.filter(~pl.col("_waits"))
         report = Applied(
@@ -241,28 +247,32 @@ class Work:
             kept=verdict.kept.filter(~pl.col("_waits")).height,
             released=verdict.kept.filter(pl.col("_waits")).height,
             deleted=len(deletes),
-            quarantined=len(fresh),
+            quarantined=refused.filter(~pl.col("_waits")).height,
             late=rows.select(self.key).n_unique() - len(events) if len(rows) else 0,
             position=tuple(rows.select(ORDER).sort(ORDER).row(-1)) if len(rows) else None,
         )
         return _Decision(
-            kept=self._audited(verdict.kept),
-            quarantined=self._audited(fresh),
+            kept=self.audited(verdict.kept),
+            quarantined=self.audited(refused),
             tombstones=self._tombstones(deletes, truncates),
             from_silver=from_silver,
             from_quarantine=leaves,
-            released=verdict.kept.filter("_waits").select(self.key),
+            rejudged=pl.concat([verdict.kept, refused]).filter("_waits").select(self.key),
             report=report,
         )
 
-    def _audited(self, rows: pl.DataFrame) -> pl.DataFrame:
+    def audited(self, rows: pl.DataFrame) -> pl.DataFrame:
+        """The rows with when, and by which contract and code, they were judged."""
+        first_seen = pl.lit(self.now)
+        if "first_seen_at" in rows.columns:  # it waits already
+            first_seen = pl.col("first_seen_at").fill_null(first_seen)
         return rows.with_columns(
             pl.lit(self.now).alias("processed_at"),
             pl.lit(f"{self.contract.version}+{CODE_VERSION}").alias("processing_version"),
-            pl.lit(self.now).alias("first_seen_at"),
+            first_seen.alias("first_seen_at"),
         )
 
-    def _refused(self, rows: pl.DataFrame) -> pl.DataFrame:
+    def refused(self, rows: pl.DataFrame) -> pl.DataFrame:
         """The rows of quarantine; where the event holds what never leaves bronze, its id must do."""
         if self.contract.withheld:
             rows = rows.drop("raw_payload", strict=False)
@@ -279,7 +289,8 @@ class Work:
         )
         return shaped(merged, schema)
 
-    def _judge(self, rows: pl.DataFrame) -> Split:
+    def judge(self, rows: pl.DataFrame) -> Split:
+        """The rows split by the contract's rules, with the parents that silver holds now."""
         return judge_rows(rows, self.contract, self._parents)
 
     def _parents(self, table: str, column: str, values: pl.Series) -> pl.DataFrame:
@@ -303,23 +314,23 @@ class Work:
         app: Mapping[str, int],
     ) -> None:
         contract = self.contract
-        self._change(state.tombstones.snapshot, added=decision.tombstones)
-        self._change(
+        self.change(state.tombstones.snapshot, added=decision.tombstones)
+        self.change(
             state.quarantine.snapshot,
-            added=self._refused(decision.quarantined),
+            added=self.refused(decision.quarantined),
         )
         if contract.history:
-            verdict = self._judge(rows.filter(pl.col("_verb") == UPSERT))
+            verdict = self.judge(rows.filter(pl.col("_verb") == UPSERT))
             versions = [
-                self._audited(verdict.kept),
-                self._audited(verdict.quarantined),
+                self.audited(verdict.kept),
+                self.audited(verdict.quarantined),
                 rows.filter(pl.col("_verb") == DELETE),
             ]
             known = state.truncates()
             extend_history(
-                self.lake, contract, versions, truncates, known, self._judge, decision.released
+                self.lake, contract, versions, truncates, known, self.judge, decision.rejudged
             )
-        self._change(
+        self.change(
             state.silver.snapshot,
             added=shaped(decision.kept, silver_schema(contract)),
             removed=decision.from_silver,
@@ -328,7 +339,7 @@ class Work:
         )
         if len(decision.from_quarantine):
             path = self.lake.path(contract.sibling("quarantine"))
-            self._change(read_snapshot(path, self.lake.options), removed=decision.from_quarantine)
+            self.change(read_snapshot(path, self.lake.options), removed=decision.from_quarantine)
 
     def _metadata(self, report: Applied) -> dict[str, str]:
         position = (
@@ -340,7 +351,7 @@ class Work:
             "position": position,
         }
 
-    def _change(
+    def change(
         self,
         snapshot: Snapshot,
         *,
@@ -348,6 +359,7 @@ class Work:
         removed: pl.DataFrame | None = None,
         app: Mapping[str, int] = {},
         metadata: Mapping[str, str] = {},
+        stats: Sequence[str] | None = None,
     ) -> None:
         """One commit on one table of the state, guarded by what was read; none where there is nothing to say."""
         nothing = not (added is not None and len(added)) and not (
@@ -361,7 +373,7 @@ class Work:
             added=pl.DataFrame(schema=snapshot.schema) if added is None else added,
             app_transactions=app,
             metadata=metadata,
-            stats_columns=stats_columns(self.contract),
+            stats_columns=stats_columns(self.contract) if stats is None else stats,
         )
 
 

@@ -40,9 +40,30 @@ Parents = Callable[[str, str, pl.Series], pl.DataFrame]
 
 
 def judge_rows(rows: pl.DataFrame, contract: Contract, parents: Parents) -> Split:
-    """The rows split by the contract's rules."""
+    """The rows split by the contract's rules.
+
+    Rows that refer to their own table find each other: all are taken to stand, and those that are
+    refused are taken away until no more are. As many rounds as rows are chained to a refused one.
+    """
     rules = rules_of(contract)
-    return split(rows, rules, parent_values(rows, rules, parents))
+    found = parent_values(rows, rules, parents)
+    inward = [rule for rule in rules if rule.name in found and rule.params["table"] == rule.table]
+    verdict, standing = split(rows, rules, _with_own(found, inward, rows)), len(rows)
+    while inward and len(verdict.kept) < standing:
+        standing = len(verdict.kept)
+        verdict = split(rows, rules, _with_own(found, inward, verdict.kept))
+    return verdict
+
+
+def _with_own(
+    found: Mapping[str, pl.Series], inward: Sequence[Rule], rows: pl.DataFrame
+) -> dict[str, pl.Series]:
+    """The values found, and for rules that refer to their own table those that the rows bring."""
+    own = {rule.name: rows[rule.params["column"]].drop_nulls() for rule in inward}
+    return {
+        name: pl.concat([values, own[name].cast(values.dtype)]) if name in own else values
+        for name, values in found.items()
+    }
 
 
 def parent_values(

@@ -19,6 +19,7 @@ from pipelines.evolution import decide, drifts_in, follow_contract, learn
 from pipelines.feed import CHUNK_EVENTS, Chunk, chunks, moved, no_rows
 from pipelines.history import open_history
 from pipelines.keyless import apply_bag
+from pipelines.rejudge import rejudge, standing
 from pipelines.state import State, in_epoch, open_state, progress_of
 from pipelines.storage import Lake
 
@@ -60,9 +61,12 @@ def apply(
     reached = state.silver.snapshot.app_versions.get(app_id)
     work = Work(lake=lake, catalog=catalog, contract=contract, now=now, app_id=app_id)
     upto = bronze.version() if limit is None else min(limit.version, bronze.version())
+    judged, was_empty = standing(lake, contract), not state.silver.snapshot.num_rows
     if contract.identity == "row":
         pieces = _within(chunks(bronze, None, upto=upto), limit, reached)
-        done = replace(apply_bag(work, bronze, pieces, upto), version=lake.version(table))
+        done = apply_bag(work, bronze, pieces, upto)
+        done = done.after(rejudge(work, judged, was_empty=was_empty))
+        done = replace(done, version=lake.version(table))
         return replace(done, bronze_version=bronze.version(), seconds=time.monotonic() - began)
     held = False
     news = chunks(bronze, reached, events=chunk_events, upto=upto)
@@ -74,6 +78,7 @@ def apply(
         held = held or chunk.cut is not None
     if upto == bronze.version() and not held:  # else older events may come that it would not see
         total = work.close_snapshots(bronze, total)
+    total = total.after(rejudge(work, judged, was_empty=was_empty))
     version = lake.version(table)
     return replace(
         total, version=version, bronze_version=bronze.version(), seconds=time.monotonic() - began

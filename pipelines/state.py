@@ -21,7 +21,7 @@ from pipelines.change.reduce import UNAVAILABLE, UNDECODABLE
 from pipelines.contract import Contract
 from pipelines.delta import Snapshot, live_rows, locate, read_snapshot
 from pipelines.storage import Lake
-from quality_rules.split import SPECIAL
+from quality_rules.split import SPECIAL, VERDICT
 
 _UTC = pl.Datetime("us", "UTC")
 
@@ -82,6 +82,15 @@ def stats_columns(contract: Contract) -> list[str]:
 OWN_ISSUES = f"^({UNDECODABLE}|{UNAVAILABLE}|{SPECIAL}):"
 
 
+#: Begins the columns that hold the verdict a row had before it is judged again.
+WAS = "_was:"
+
+
+def has_same_verdict() -> pl.Expr:
+    """Whether a row that was judged again is told what it was told before."""
+    return pl.all_horizontal(pl.col(name).eq_missing(pl.col(f"{WAS}{name}")) for name in VERDICT)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Place:
     """One of the tables of a state at the version that was read."""
@@ -111,7 +120,10 @@ class State:
     tombstones: Place
 
     def waiting(self, contract: Contract) -> pl.DataFrame:
-        """The quarantined rows as events with what they were refused for by their very values."""
+        """The quarantined rows as events with what they were refused for by their very values.
+
+        The verdict that they have is in columns of the same names after `WAS`.
+        """
         rows = self.quarantine.rows(list(quarantine_schema(contract)))
         issues = pl.col("quality_issues").list.filter(pl.element().str.contains(OWN_ISSUES))
         verdict = (
@@ -121,9 +133,10 @@ class State:
             "processed_at",
             "processing_version",
         )
-        return rows.with_columns(issues.alias("_issues"), pl.lit(UPSERT).alias("_verb")).drop(
-            verdict
-        )
+        stood = [pl.col(name).alias(f"{WAS}{name}") for name in VERDICT]
+        return rows.with_columns(
+            *stood, issues.alias("_issues"), pl.lit(UPSERT).alias("_verb")
+        ).drop(verdict)
 
     def truncates(self) -> pl.DataFrame:
         """The truncates that the table has seen: the order columns and `source_timestamp`."""
