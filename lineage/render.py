@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 
 from lineage.graph import ColumnRef, Hop, LineageGraph, TableLineage
 
@@ -35,17 +35,24 @@ def tree(
     A column met a second time is shown once more, marked `...`, without its branches.
     """
     walk = graph.upstream if up else graph.downstream
-    hops = walk(column, depth, indirect=indirect)
-    branches: dict[ColumnRef, dict[ColumnRef, list[str]]] = {}
-    for hop in hops:
+    branches: dict[str, dict[str, list[str]]] = {}
+    for hop in walk(column, depth, indirect=indirect):
         near, far = _ends(hop, up=up)
-        branches.setdefault(near, {}).setdefault(far, []).append(hop.how)
-    lines = [str(column)]
-    shown: set[ColumnRef] = set()
+        branches.setdefault(str(near), {}).setdefault(str(far), []).append(hop.how)
+    return draw_tree(str(column), branches)
 
-    def draw(ref: ColumnRef, indent: str) -> None:
-        shown.add(ref)
-        children = list(branches.get(ref, {}).items())
+
+def draw_tree(start: str, branches: Mapping[str, Mapping[str, Sequence[str]]]) -> str:
+    """An indented tree from `start`: below each name those it leads to, with how in brackets.
+
+    A name met a second time is shown once more, marked `...`, without its branches.
+    """
+    lines = [start]
+    shown: set[str] = set()
+
+    def draw(name: str, indent: str) -> None:
+        shown.add(name)
+        children = list(branches.get(name, {}).items())
         for number, (child, how) in enumerate(children, start=1):
             last = number == len(children)
             again = child in shown and child in branches
@@ -54,7 +61,7 @@ def tree(
             if not again:
                 draw(child, indent + ("    " if last else "|   "))
 
-    draw(column, "")
+    draw(start, "")
     return "\n".join(lines) + "\n"
 
 

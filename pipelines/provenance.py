@@ -88,14 +88,30 @@ def schemas_of(catalog: Catalog) -> dict[str, Mapping[str, pl.DataType]]:
 
 
 def keep_lineage(lake: Lake, catalog: Catalog, now: datetime) -> int:
-    """The lineage as rows of `data_lineage`; written when it differs from what is there. Its rows."""
-    rows = lineage_rows(LineageGraph.of(list(lineage_of(catalog).values())), now)
+    """The lineage as rows of `data_lineage`; the number of its rows.
+
+    A new version is written when it differs from what is there, so that the table's own versions
+    are the past of the lineage. An edge keeps the time at which it first was: `created_at`.
+    """
+    made = [_with_version(catalog, entry) for entry in lineage_of(catalog).values()]
+    rows = lineage_rows(LineageGraph.of(made), now)
     handle = lake.create(LINEAGE, SCHEMA)
     compared = [name for name in rows.columns if name != "created_at"]
-    old = lake.scan_handle(handle).select(compared).collect()
-    if not old.sort("lineage_id").equals(rows.select(compared).sort("lineage_id")):
-        lake.write(handle, rows, mode="overwrite")
+    old = lake.scan_handle(handle).collect()
+    if not old.select(compared).sort("lineage_id").equals(rows.select(compared).sort("lineage_id")):
+        first = old.select("lineage_id", pl.col("created_at").alias("first"))
+        since = pl.coalesce("first", "created_at").alias("created_at")
+        known = rows.join(first, on="lineage_id", how="left", maintain_order="left")
+        lake.write(handle, known.with_columns(since).select(rows.columns), mode="overwrite")
     return len(rows)
+
+
+def _with_version(catalog: Catalog, entry: TableLineage) -> TableLineage:
+    """The entry with the version of the contract that says it."""
+    by_bronze = {contract.bronze: contract for contract in catalog.layer("silver")}
+    name = entry.table.replace("history.", "silver.", 1)
+    contract = by_bronze.get(name) or catalog[name]
+    return replace(entry, config={**entry.config, "contract_version": contract.version})
 
 
 def _silver_tables(contract: Contract) -> list[TableLineage]:

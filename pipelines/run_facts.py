@@ -121,8 +121,11 @@ class RunFacts:
 
     def _columns(self, table: str) -> tuple[ColumnFact, ...]:
         told = {} if table in self._by_bronze else self._contract(table).columns
+        is_gold = table.startswith("gold.")  # silver's mask is a rule for gold
         return tuple(
-            _column(name, told[name]) if name in told else ColumnFact(name=name, type=dtype)
+            _column(name, told[name], masked=is_gold and told[name].mask is not None)
+            if name in told
+            else ColumnFact(name=name, type=dtype)
             for name, dtype in self._schemas[table].items()
         )
 
@@ -197,12 +200,13 @@ def failure_of(error: BaseException) -> Failure:
     return Failure(message=message, trace=trace or None)
 
 
-def _column(name: str, column: Column) -> ColumnFact:
+def _column(name: str, column: Column, *, masked: bool = False) -> ColumnFact:
     return ColumnFact(
         name=name,
         type=str(column.type),
         description=column.description,
         classification=column.classification,
+        masked=masked,
     )
 
 

@@ -288,8 +288,9 @@ def column_lineage(fact: DatasetFact) -> column_lineage_dataset.ColumnLineageDat
         groups = [whole] if each.outputs is None else [found[name] for name in each.outputs]
         for group in groups:
             group.setdefault((each.table, each.column), []).append(each.kind)
+    masked = {column.name for column in fact.columns if column.masked}
     fields = {
-        column: column_lineage_dataset.Fields(_fields(ways, fact.places))
+        column: column_lineage_dataset.Fields(_fields(ways, fact.places, masked=column in masked))
         for column, ways in found.items()
         if ways
     }
@@ -301,20 +302,27 @@ def column_lineage(fact: DatasetFact) -> column_lineage_dataset.ColumnLineageDat
 def _fields(
     ways: Mapping[tuple[str, str], Iterable[Transformation | IndirectKind]],
     places: Mapping[str, Place],
+    *,
+    masked: bool = False,
 ) -> list[_InputField]:
     return [
         _InputField(
             places[table].namespace,
             places[table].name,
             column,
-            [_transformation(how) for how in dict.fromkeys(hows)],
+            [_transformation(how, masked=masked) for how in dict.fromkeys(hows)],
         )
         for (table, column), hows in sorted(ways.items())
     ]
 
 
 def _transformation(
-    how: Transformation | IndirectKind,
+    how: Transformation | IndirectKind, *, masked: bool
 ) -> column_lineage_dataset.Transformation:
     kind, subtype = OPENLINEAGE[how]
-    return column_lineage_dataset.Transformation(type=kind, subtype=subtype, description=how)
+    return column_lineage_dataset.Transformation(
+        type=kind,
+        subtype=subtype,
+        description=how,
+        masking=True if masked and kind == "DIRECT" else None,
+    )

@@ -49,12 +49,13 @@ def place_in_kafka(bootstrap: str, topic: str) -> Place:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ColumnFact:
-    """A column as a reader sees it."""
+    """A column as a reader sees it; `masked` where what is written hides the value it came from."""
 
     name: str
     type: str
     description: str = ""
     classification: str | None = None
+    masked: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,6 +9,7 @@ import typer
 from pipelines.cli.again import app as again_app
 from pipelines.cli.catalog import app as catalog_app
 from pipelines.cli.contracts import contract_app
+from pipelines.cli.lineage import app as lineage_app
 from pipelines.cli.look import app as look_app
 from pipelines.cli.look import letters_app, quarantine_app
 from pipelines.cli.proof import app as proof_app
@@ -29,6 +30,7 @@ app.add_typer(look_app)
 app.add_typer(proof_app)
 app.add_typer(again_app)
 app.add_typer(catalog_app)
+app.add_typer(lineage_app)
 app.add_typer(contract_app, name="contract")
 app.add_typer(quarantine_app, name="quarantine")
 app.add_typer(letters_app, name="letters")
