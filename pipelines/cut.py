@@ -34,6 +34,9 @@ _HAS = r'"transaction"\s*:\s*\{|"__transaction_id"\s*:\s*"'
 #: An END this much older than a complete reading of all topics has all its events in bronze.
 _SETTLED = timedelta(minutes=1)
 
+#: How long before its last event a transaction may have begun, for its BEGIN to be found.
+_LONGEST = timedelta(days=1)
+
 #: A transaction whose END has not come after this long, with nothing after it, is over.
 _IDLE = timedelta(minutes=10)
 
@@ -69,7 +72,6 @@ def plan_cut(lake: Lake, catalog: Catalog) -> Cut:
     limits, notices = dict[str, Limit](), list[str]()
     for prefix, contracts in by_prefix.items():
         side = table_of(f"{prefix}.transaction", catalog)
-        ends = _ends(lake, side) if side else None
         contracts = [contract for contract in contracts if _is_sound(lake, contract)]
         versions = {
             contract.table: version
@@ -77,8 +79,8 @@ def plan_cut(lake: Lake, catalog: Catalog) -> Cut:
             if (version := lake.version(contract.bronze)) is not None
         }
         position = None
-        if ends is not None:
-            position, names = _first_open(lake, prefix, contracts, versions, ends)
+        if side is not None and lake.version(side) is not None:
+            position, names = _first_open(lake, prefix, contracts, versions, side)
             notices += [f"{prefix}: waits for the rest of transaction {name}" for name in names[:3]]
         limits |= {
             table: Limit(version=version, position=position) for table, version in versions.items()
@@ -107,13 +109,18 @@ class _Ends:
     over: pl.DataFrame
 
 
-def _ends(lake: Lake, side: str) -> _Ends | None:
-    if lake.version(side) is None:
-        return None
+def _ends(lake: Lake, side: str, since: datetime | None) -> _Ends:
+    """What was said of transactions since a time, and a while before: one may be longer than others."""
     handle = lake.handle(side)
     read_to = datetime.fromtimestamp((handle.transaction_version("read") or 0) / 1000, UTC)
     columns = ["raw_payload", "kafka_offset", "kafka_timestamp"]
-    rows = lake.scan_handle(handle).select(columns).sort("kafka_offset").collect()
+    told = lake.scan_handle(handle)
+    if since is not None:
+        told = told.filter(
+            pl.col("ingestion_date") >= (since - _LONGEST).date(),
+            pl.col("kafka_timestamp").is_null() | (pl.col("kafka_timestamp") >= since - _LONGEST),
+        )
+    rows = told.select(columns).sort("kafka_offset").collect()
     settled = rows["kafka_timestamp"].fill_null(read_to) < read_to - _SETTLED
     ends = rows["raw_payload"].str.contains('"END"', literal=True).fill_null(value=False)
     told = zip(rows["raw_payload"].filter(ends), settled.filter(ends), strict=True)
@@ -181,12 +188,14 @@ def transaction_name(identity: str) -> str:
 
 
 def _first_open(
-    lake: Lake, prefix: str, contracts: list[Contract], versions: Mapping[str, int], ends: _Ends
+    lake: Lake, prefix: str, contracts: list[Contract], versions: Mapping[str, int], side: str
 ) -> tuple[Position | None, list[str]]:
     """The first position of a transaction that bronze holds in part only, and their names."""
     pending = _pending(lake, contracts, versions)
     if not len(pending):
         return None, []
+    unknown = pending["since"].null_count() > 0
+    ends = _ends(lake, side, None if unknown else pending["since"].min())  # pyright: ignore[reportArgumentType] - times
     topics = {contract.source.topic: contract for contract in contracts if contract.source}
     wanted = ends.counts.with_columns(
         pl.concat_str([pl.lit(prefix + "."), "collection"]).alias("topic")
@@ -228,7 +237,12 @@ def _pending(lake: Lake, contracts: list[Contract], versions: Mapping[str, int])
     if not parts:
         return pl.DataFrame(schema={"transaction_id": pl.String})
     firsts = [pl.col(name).sort_by(*ORDER[:3]).first() for name in ORDER[:3]]
-    return pl.concat(parts).group_by("transaction_id", "topic").agg(pl.col("events").sum(), *firsts)
+    since = pl.col("since").min()
+    return (
+        pl.concat(parts)
+        .group_by("transaction_id", "topic")
+        .agg(pl.col("events").sum(), since, *firsts)
+    )
 
 
 def _counted(rows: pl.DataFrame) -> pl.DataFrame:
@@ -236,7 +250,9 @@ def _counted(rows: pl.DataFrame) -> pl.DataFrame:
     firsts = [pl.col(name).sort_by(*ORDER[:3]).first() for name in ORDER[:3]]
     once = rows.unique(["topic", *ORDER[1:3], "key", "operation_type", "transaction_id"])
     return once.group_by("transaction_id", "topic").agg(
-        pl.len().cast(pl.Int64).alias("events"), *firsts
+        pl.len().cast(pl.Int64).alias("events"),
+        pl.col("kafka_timestamp").min().alias("since"),
+        *firsts,
     )
 
 
@@ -251,7 +267,9 @@ def _still_short(lake: Lake, short: pl.DataFrame, topics: Mapping[str, Contract]
         rows = (
             lake.scan(topics[str(topic)].bronze)
             .filter(pl.col("transaction_id").is_in(names) & (pl.col(ORDER[1]) > 0))
-            .select("transaction_id", "topic", "key", "operation_type", *ORDER[:3])
+            .select(
+                "transaction_id", "topic", "key", "operation_type", "kafka_timestamp", *ORDER[:3]
+            )
             .collect()
         )
         all_seen = _counted(rows).select("transaction_id", pl.col("events").alias("ever"))

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import polars as pl
 import pyarrow as pa
 from deltalake import DeltaTable
+from deltalake.exceptions import DeltaError
 
 from pipelines.bronze import BRONZE, epochs_of
 from pipelines.change.decode import BRONZE_COLUMNS
@@ -38,7 +39,8 @@ def chunks(
     In a chunk they stand in the order they landed: by version, partition and offset. Their epochs
     are those of all partitions (`share_epochs`). The Delta change feed gives them (Delta protocol,
     "Change Data Files": commits that only add files need none), so that a compaction of bronze
-    brings nothing twice.
+    brings nothing twice. Where files of these versions are gone (a compaction, then a vacuum), all
+    rows come again, in the order of days, partitions and offsets: to apply them again is right.
     """
     last = handle.version() if upto is None else min(upto, handle.version())
     epoch = share_epochs(epochs_of(handle))
@@ -52,9 +54,27 @@ def chunks(
     for version in range(first, last + 1):
         held += sizes.get(version, 0)
         if held >= events or version == last:
-            rows = _between(handle, start, version).with_columns(epoch) if held else no_rows()
+            try:
+                rows = _between(handle, start, version).with_columns(epoch) if held else no_rows()
+            except (DeltaError, OSError, pa.ArrowException):
+                yield from _all_again(handle, last, events, epoch)
+                return
             yield Chunk(rows=rows, version=version)
             start, held = version + 1, 0
+
+
+def _all_again(handle: DeltaTable, version: int, events: int, epoch: pl.Expr) -> Iterator[Chunk]:
+    """All rows of a version, in pieces; only with the last one the version is reached."""
+    options = handle._storage_options  # pyright: ignore[reportPrivateUsage] - nobody else keeps them
+    table = DeltaTable(handle.table_uri, version=version, storage_options=options)
+    rows = pl.scan_delta(table, storage_options=options)
+    days = rows.select(pl.col("ingestion_date").unique().sort()).collect().to_series()
+    for day in days:
+        of_day = rows.filter(pl.col("ingestion_date") == day).select(BRONZE_COLUMNS)
+        whole = of_day.sort("kafka_partition", "kafka_offset").collect().with_columns(epoch)
+        for start in range(0, len(whole), events):
+            yield Chunk(rows=whole.slice(start, events), version=None)
+    yield Chunk(rows=no_rows(), version=version)
 
 
 def events(lake: Lake, handle: DeltaTable) -> pl.LazyFrame:
@@ -70,15 +90,22 @@ def moved(lake: Lake, bronze: str, reached: int, new: Collection[int]) -> pl.Dat
     starts = epochs_of(lake.handle(bronze))
     epoch = share_epochs(starts)
     day_before = min(start.written_ms for start in starts if start.epoch in new) // 86_400_000 - 1
-    return (
-        lake.scan(bronze, reached)
-        .filter(pl.col("ingestion_date") >= pl.lit(day_before).cast(pl.Int32).cast(pl.Date))
-        .select(BRONZE_COLUMNS)
-        .filter(epoch.is_in(new) & (epoch != pl.col("source_epoch")))
-        .with_columns(epoch)
-        .sort("kafka_partition", "kafka_offset")
-        .collect(engine="streaming")
-    )
+
+    def rows(version: int | None) -> pl.DataFrame:
+        return (
+            lake.scan(bronze, version)
+            .filter(pl.col("ingestion_date") >= pl.lit(day_before).cast(pl.Int32).cast(pl.Date))
+            .select(BRONZE_COLUMNS)
+            .filter(epoch.is_in(new) & (epoch != pl.col("source_epoch")))
+            .with_columns(epoch)
+            .sort("kafka_partition", "kafka_offset")
+            .collect(engine="streaming")
+        )
+
+    try:
+        return rows(reached)
+    except (DeltaError, OSError, pl.exceptions.PolarsError):  # vacuumed: what is newer comes early
+        return rows(None)
 
 
 def _rows_added(entry: dict[str, object]) -> int:

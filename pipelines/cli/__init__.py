@@ -15,6 +15,7 @@ from pipelines.cli.look import letters_app, quarantine_app
 from pipelines.cli.proof import app as proof_app
 from pipelines.cli.show import err
 from pipelines.cli.steps import app as steps_app
+from pipelines.cli.upkeep import app as upkeep_app
 from pipelines.errors import MedallionError
 
 app = typer.Typer(
@@ -29,6 +30,7 @@ app.add_typer(steps_app)
 app.add_typer(look_app)
 app.add_typer(proof_app)
 app.add_typer(again_app)
+app.add_typer(upkeep_app)
 app.add_typer(catalog_app)
 app.add_typer(lineage_app)
 app.add_typer(contract_app, name="contract")

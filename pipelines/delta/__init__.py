@@ -7,7 +7,17 @@ delta-rs' query engine, DuckDB and Spark read them.
 """
 
 from pipelines.delta.commit import commit_changes
+from pipelines.delta.fold import Folded, fold
 from pipelines.delta.rows import live_rows, locate
 from pipelines.delta.snapshot import ActiveFile, Snapshot, read_snapshot
 
-__all__ = ["ActiveFile", "Snapshot", "commit_changes", "live_rows", "locate", "read_snapshot"]
+__all__ = [
+    "ActiveFile",
+    "Folded",
+    "Snapshot",
+    "commit_changes",
+    "fold",
+    "live_rows",
+    "locate",
+    "read_snapshot",
+]

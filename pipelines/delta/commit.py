@@ -84,6 +84,36 @@ def commit_changes(
     return version
 
 
+def commit_rewrite(
+    snapshot: Snapshot,
+    files: Sequence[ActiveFile],
+    rows: pl.DataFrame,
+    stats_columns: Sequence[str],
+) -> int:
+    """Replaces some files by others that hold the same rows; how many there are now.
+
+    Raises:
+        ConflictError: when somebody has touched one of the files since the snapshot was read.
+        LossError: when a column has not exactly the table's type.
+    """
+    _refuse_other_types(snapshot, rows)
+    store = snapshot.store()
+    adds = [
+        _write_rows(store, part, stats_columns)
+        for part in rows.iter_slices(_ROWS_PER_FILE)
+        if len(part)
+    ]
+    info = _commit_info({}, added=0, removed=0, read_version=snapshot.version)
+    info["commitInfo"] |= {"operation": "OPTIMIZE", "operationParameters": {}}
+    actions = [
+        info,
+        *({"remove": {**_remove(file), "dataChange": False}} for file in files),
+        *({"add": {**action, "dataChange": False}} for action in adds),
+    ]
+    _put(store, snapshot, actions, set(), rewrite=True)
+    return len(adds)
+
+
 def _now() -> int:
     return time.time_ns() // 1_000_000
 
@@ -228,7 +258,14 @@ def _commit_info(
     }
 
 
-def _put(store: Store, snapshot: Snapshot, actions: Sequence[Action], apps: set[str]) -> int:
+def _put(
+    store: Store,
+    snapshot: Snapshot,
+    actions: Sequence[Action],
+    apps: set[str],
+    *,
+    rewrite: bool = False,
+) -> int:
     content = "".join(json.dumps(action) + "\n" for action in actions).encode()
     touched = {action["remove"]["path"] for action in actions if "remove" in action}
     version = snapshot.version
@@ -238,7 +275,9 @@ def _put(store: Store, snapshot: Snapshot, actions: Sequence[Action], apps: set[
             store.put(f"_delta_log/{version:020}.json", content)
         except AlreadyThere as error:
             theirs = list(read_actions(store.get(f"_delta_log/{version:020}.json")))
-            if any(_conflicts(kind, action, touched, apps) for kind, action in theirs):
+            if any(
+                _conflicts(kind, action, touched, apps, rewrite=rewrite) for kind, action in theirs
+            ):
                 raise ConflictError(
                     f"{snapshot.uri}: another writer committed version {version}",
                     hint="run it again",
@@ -247,8 +286,16 @@ def _put(store: Store, snapshot: Snapshot, actions: Sequence[Action], apps: set[
             return version
 
 
-def _conflicts(kind: str, action: Mapping[str, Any], touched: set[str], apps: set[str]) -> bool:
-    """Whether another's action stands against ours: anything but a compaction of files we left alone."""
+def _conflicts(
+    kind: str, action: Mapping[str, Any], touched: set[str], apps: set[str], *, rewrite: bool
+) -> bool:
+    """Whether another's action stands against ours: anything but a compaction of files we left alone.
+
+    A rewrite of ours changes no row, so that others may change those in files that it left alone.
+    """
     if kind in ("add", "remove"):
-        return bool(action.get("dataChange", True)) or action["path"] in touched
+        changes = bool(action.get("dataChange", True)) and not rewrite
+        return changes or action["path"] in touched
+    if rewrite and kind == "txn":
+        return False
     return kind != "commitInfo" and not (kind == "txn" and action["appId"] not in apps)
