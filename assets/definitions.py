@@ -5,7 +5,7 @@ from __future__ import annotations
 import dagster as dg
 
 from assets.factory import bronze_assets, gold_asset, lineage_asset, silver_asset, source_assets
-from assets.schedules import everything, news_sensor, nightly
+from assets.schedules import everything, news_sensor, nightly, upkeep, upkeep_nightly
 from pipelines.contract import Catalog, load_catalog
 from pipelines.provenance import lineage_of
 from pipelines.settings import load_settings
@@ -29,8 +29,8 @@ def definitions_of(catalog: Catalog) -> dg.Definitions:
             *gold,
             lineage_asset(catalog),
         ],
-        jobs=[everything],
-        schedules=[nightly],
+        jobs=[everything, upkeep],
+        schedules=[nightly, upkeep_nightly],
         sensors=[news_sensor(catalog)],
         # One process: tables share what is warm, and a step costs 20 ms instead of a start of 2 s.
         executor=dg.in_process_executor,

@@ -12,6 +12,7 @@ from pipelines.errors import MedallionError
 from pipelines.ingest import open_lake
 from pipelines.settings import load_settings
 from pipelines.status import lags_of
+from pipelines.upkeep import RETENTION_HOURS, keep_up
 
 everything = dg.define_asset_job(
     "everything",
@@ -25,6 +26,39 @@ nightly = dg.ScheduleDefinition(
     cron_schedule="0 2 * * *",
     execution_timezone="UTC",
     description="All tables, at two in the night (UTC).",
+)
+
+
+@dg.op(
+    description="Folds dead rows and small files away, and deletes files of versions a week old."
+)
+def maintain(context: dg.OpExecutionContext) -> None:
+    """Upkeep of every table of the lake."""
+    lake = open_lake(load_settings())
+
+    def skipped(table: str, error: MedallionError) -> None:
+        context.log.info("%s: left for the next time: %s", table, error)
+
+    for kept in keep_up(lake, lake.tables(), retention_hours=RETENTION_HOURS, skipped=skipped):
+        if kept.changed:
+            context.log.info(
+                "%s: %d files into %d, %d dead rows taken out, %d files deleted",
+                kept.table, kept.files, kept.into, kept.dead, kept.deleted,
+            )  # fmt: skip
+
+
+@dg.job(description="Keeps tables small and quick to read; no row changes.")
+def upkeep() -> None:
+    """One step over all tables."""
+    maintain()
+
+
+upkeep_nightly = dg.ScheduleDefinition(
+    name="upkeep_nightly",
+    job=upkeep,
+    cron_schedule="0 4 * * *",
+    execution_timezone="UTC",
+    description="Upkeep, at four in the night (UTC).",
 )
 
 

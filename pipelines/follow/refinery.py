@@ -20,6 +20,7 @@ from pipelines.provenance import keep_lineage
 from pipelines.refine import apply_all, build_all, chosen, keep_quality
 from pipelines.settings import Settings
 from pipelines.silver import Applied
+from pipelines.upkeep import keep_up
 
 _log = logging.getLogger(__name__)
 
@@ -37,6 +38,8 @@ class Pace:
     ends: float = 15.0
     #: A table is judged as a whole, and its results are kept.
     quality: float = 60.0
+    #: Small files and dead rows are folded away.
+    upkeep: float = 300.0
 
 
 class Refinery:
@@ -69,6 +72,7 @@ class Refinery:
         self._changed, self._judged_at = set[str](), dict[str, float]()
         self._ends = Ends(settings, catalog, vitals)
         self._retry_at = 0.0
+        self._kept_at = time.monotonic()
 
     def run(self, wait: Callable[[float], bool]) -> None:
         """Turns until `wait` says that all has landed and the end has come, then once more."""
@@ -109,6 +113,7 @@ class Refinery:
             self._vitals.built.labels(each.table).inc(each.changed)
         self._settle([*tables, *(b.table for b in builds)], {**failed, **broken}, cut)
         self._keep_quality(now, last=last)
+        self._keep_up()
         self._vitals.cycle.observe(time.monotonic() - began)
         self._vitals.reached()
 
@@ -159,6 +164,18 @@ class Refinery:
                 keep_quality(self._lake, self._catalog, table, now, run_id=run_id)
                 self._judged_at[table] = turn
                 self._changed.discard(table)
+
+    def _keep_up(self) -> None:
+        """Folds what has gathered, between two turns: nobody here writes silver or gold meanwhile."""
+        if time.monotonic() - self._kept_at < self._pace.upkeep:
+            return
+        self._kept_at = time.monotonic()
+        try:
+            keep_up(self._lake, self._lake.tables())
+        except MedallionError as error:
+            self._vitals.trouble("upkeep", error)
+        else:
+            self._vitals.fine("upkeep")
 
 
 def readers_of(catalog: Catalog) -> dict[str, set[str]]:

@@ -106,7 +106,7 @@ def test_following_ends_with_what_a_bounded_run_makes(
     follower = Follower(
         settings=settings,
         catalog=catalog,
-        pace=Pace(batch=0.1, ends=1.0),
+        pace=Pace(batch=0.1, ends=1.0, upkeep=0.5),
         report=lambda done: told.append(done.table),
     )
     landed = follower.vitals.landed.labels("bronze")
