@@ -16,6 +16,7 @@ from typing import Any
 
 import great_expectations as gx
 import polars as pl
+from great_expectations.core.expectation_suite import ExpectationSuite
 from great_expectations.core.expectation_validation_result import ExpectationSuiteValidationResult
 from great_expectations.data_context.types.base import (
     DataContextConfig,
@@ -50,7 +51,7 @@ class Judgement:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GxReport:
-    """What Great Expectations says of a table; `raw` is its own result.
+    """What Great Expectations says of a table; `raw` is its own result, of its own `suite`.
 
     `success`: every error rule was judged and kept.
     """
@@ -58,6 +59,7 @@ class GxReport:
     success: bool
     results: tuple[Judgement, ...]
     raw: ExpectationSuiteValidationResult
+    suite: ExpectationSuite
 
 
 def validate(
@@ -85,6 +87,7 @@ def validate(
         success=all(result.success for result in results if result.rule in errors),
         results=results,
         raw=raw,
+        suite=suite,
     )
 
 

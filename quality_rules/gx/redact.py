@@ -28,12 +28,11 @@ def redact(result: Any, hidden: frozenset[str]) -> Any:
         if touched and not each.expectation_config.type.startswith(_OF_SHAPE):
             each.result.update({part: HIDDEN for part in _VALUES if part in each.result})
         if (said := exception_of(each)) is not None:
+            told = f"not told: {', '.join(sorted(touched))} is classified" if touched else said
             each.exception_info = {
                 "raised_exception": True,
-                "exception_traceback": None,
-                "exception_message": f"not told: {', '.join(sorted(touched))} is classified"
-                if touched
-                else said,
+                "exception_traceback": told,  # pages show it, and the real one shows folders
+                "exception_message": told,
             }
     return result
 

@@ -151,6 +151,11 @@ _WORDS: Mapping[RuleKind, Callable[[str, Mapping[str, Any]], str]] = {
     RuleKind.REFERENCE: lambda names, p: f"{names} stands in {p['table']}.{p['column']}",
     RuleKind.EXPRESSION: lambda _, params: str(params["sql"]),
     RuleKind.FRESHNESS: lambda names, p: f"{names} is at most {p['within_seconds']} s old",
+    RuleKind.VOLUME: lambda names, params: (
+        f"rows by the day of {names} are as many as before"
+        if names
+        else f"rows are {_bounds(params)}"
+    ),
     RuleKind.DRIFT: lambda names, _: f"the distribution of {names.split(', ')[0]} stays",
     RuleKind.SCHEMA: lambda _, params: f"the columns are {', '.join(params['columns'])}",
     RuleKind.RECONCILIATION: lambda _, p: (
