@@ -22,6 +22,10 @@ from pipelines.storage import Lake, schema_of
 _DV = {"delta.enableDeletionVectors": "true"}
 _PLACE = ("_file", "_row")
 
+#: A build that read more rows than this and found nothing to write leaves a commit without rows that
+#: says so; else each later one would read them again.
+_MUCH = 10_000
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Written:
@@ -72,7 +76,8 @@ def write_difference(
         _refuse_shared_keys(snapshot, contract, full, stored)
     stale, new = _differences(full, stored, contract)
     count = snapshot.num_rows - len(stale) + len(new)
-    if not len(stale) and not len(new):
+    differs = bool(len(stale) or len(new))
+    if not differs and part is not None and part.changed_rows < _MUCH:
         return Written(version=snapshot.version, changed=False, rows=count)
     version = commit_changes(
         _with_vectors(lake, contract, existing, snapshot),
@@ -82,7 +87,7 @@ def write_difference(
         metadata=metadata,
         stats_columns=_stats_columns(contract),
     )
-    return Written(version=version, changed=True, rows=count, removed=len(stale), added=len(new))
+    return Written(version=version, changed=differs, rows=count, removed=len(stale), added=len(new))
 
 
 def _replace(

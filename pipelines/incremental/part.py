@@ -72,11 +72,13 @@ class Part:
 
     `frames` are the inputs with at least the rows that these are made of, and all columns that the
     statement reads; over them the statement gives these rows rightly, and others perhaps not.
+    `changed_rows` says how many rows of the inputs it was found by.
     """
 
     columns: tuple[str, ...]
     values: pl.DataFrame = field(repr=False)
     frames: Mapping[str, pl.LazyFrame] = field(repr=False)
+    changed_rows: int = 0
 
     def of(self, rows: pl.LazyFrame) -> pl.LazyFrame:
         """Those of the rows that belong to this part."""
@@ -163,7 +165,8 @@ def _found(query: Query, reach: Reach, columns: tuple[str, ...]) -> Part:
         if wanted is not None:
             frames[name] = rows_needed(frames[name], wanted).collect(engine="streaming").lazy()
     named = values.rename(dict(zip(values.columns, columns, strict=True)))
-    return Part(columns=columns, values=named, frames=frames)
+    changed = sum(each.rows for each in reach.changes.values())
+    return Part(columns=columns, values=named, frames=frames, changed_rows=changed)
 
 
 def _provable(

@@ -103,9 +103,10 @@ class Reach:
 
     def _linked(self, select: Select, name: str, rows: Terms) -> pl.DataFrame:
         """The values in the rows that a changed source is joined to."""
-        ways = [
-            w for w in ways_from(select, name) if carried_to(select, rows, w[-1].to) is not None
-        ]
+        every = ways_from(select, name)
+        ways = [way for way in every if carried_to(select, rows, way[-1].to) is not None]
+        if not every:
+            raise NotProvable(f"'{name}' is joined by no equality, so a change reaches every row")
         if not ways:
             told = ", ".join(term.sql() for term in rows)
             raise NotProvable(f"no equality of a join leads from '{name}' to {told}")

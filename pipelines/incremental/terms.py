@@ -26,6 +26,13 @@ _ROW_BY_ROW = (
     *(*_CONDITIONS, *_COMPARISONS, *_TEXTS, *_TIMES),
 )
 
+#: Types whose names mean the same to sqlglot and to Polars. Floating-point ones are none: REAL and
+#: FLOAT are one to sqlglot, and 0.0 and -0.0 are equal and not the same.
+_PLAIN_TYPES = frozenset(
+    {exp.DType.TINYINT, exp.DType.SMALLINT, exp.DType.INT, exp.DType.BIGINT, exp.DType.DECIMAL}
+    | {exp.DType.TEXT, exp.DType.VARCHAR, exp.DType.BOOLEAN, exp.DType.DATE, exp.DType.TIMESTAMP}
+)
+
 Terms = tuple[exp.Expr, ...]
 
 
@@ -112,7 +119,8 @@ def refuse_not_row_by_row(term: exp.Expr) -> None:
     for node in term.walk():
         if is_aggregate(node) or isinstance(node, exp.Window):
             raise NotProvable(f"{node.sql()} is a value of many rows")
-        if not isinstance(node, _ROW_BY_ROW):
+        strange = isinstance(node, exp.Cast) and node.to.this not in _PLAIN_TYPES
+        if strange or not isinstance(node, _ROW_BY_ROW):
             raise NotProvable(f"{node.sql()} is not known to be a plain function of one row")
 
 
@@ -168,11 +176,13 @@ def same_types(
     """The values in the types of the columns they are compared with.
 
     Raises:
-        NotProvable: when that could change one.
+        NotProvable: when that could change one, or when equal values need not be the same.
     """
     casts = list[pl.Expr]()
     for name, term in zip(values.columns, terms, strict=True):
         ours, theirs = values.schema[name], schema[name]
+        if theirs.is_float():
+            raise NotProvable(f"{_text(term)} is a floating-point number")
         if ours == theirs or ours == pl.Null:
             casts.append(pl.col(name).cast(theirs))
         elif ours.is_integer() and theirs.is_integer():

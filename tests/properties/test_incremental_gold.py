@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import tempfile
-from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -12,40 +11,22 @@ import polars as pl
 from hypothesis import event, given, settings
 from hypothesis import strategies as st
 
-from pipelines.contract import Catalog, load_catalog
-from pipelines.delta import commit_changes, locate, read_snapshot
-from pipelines.gold import build, result_over
-from pipelines.storage import Lake
-
-NOW = datetime(2026, 1, 1, tzinfo=UTC)
-ORDERS, CUSTOMERS, RATES = "silver.shop.orders", "silver.shop.customers", "silver.shop.rates"
-
-SCHEMAS: dict[str, dict[str, pl.DataType]] = {
-    ORDERS: {
-        "order_id": pl.Int64(),
-        "customer_id": pl.Int64(),
-        "day": pl.Datetime("us", "UTC"),
-        "status": pl.String(),
-        "amount": pl.Decimal(10, 2),
-        "units": pl.Int64(),
-    },
-    CUSTOMERS: {"customer_id": pl.Int64(), "country": pl.String(), "parent_id": pl.Int64()},
-    RATES: {
-        "rate_id": pl.Int64(),
-        "country": pl.String(),
-        "from_day": pl.Datetime("us", "UTC"),
-        "to_day": pl.Datetime("us", "UTC"),
-        "factor": pl.Int64(),
-    },
-}
-KEYS = {ORDERS: "order_id", CUSTOMERS: "customer_id", RATES: "rate_id"}
-
-Row = tuple[Any, ...]
-Change = dict[str, tuple[dict[int, Row], set[int]]]
-
-
-def day(number: int) -> datetime:
-    return NOW + timedelta(hours=13 * number)
+from pipelines.gold import build
+from tests.properties.small_shop import (
+    CUSTOMERS,
+    GOLD,
+    NOW,
+    ORDERS,
+    RATES,
+    SCHEMAS,
+    Change,
+    Row,
+    change,
+    contract_for,
+    day,
+    shop,
+    whole,
+)
 
 
 def maybe(values: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
@@ -208,90 +189,23 @@ def united(draw: st.DrawFn) -> tuple[str, list[str]]:
 QUERIES = st.one_of(grouped(), by_row(), united())
 
 
-# ---- LAKE ---- #
-
-
-def change(lake: Lake, what: Change) -> None:
-    for table, (upserts, deletes) in what.items():
-        key = KEYS[table]
-        snapshot = read_snapshot(lake.path(table), {})
-        touched = pl.DataFrame({key: [*upserts, *deletes]}, schema={key: pl.Int64})
-        rows = [(identity, *values) for identity, values in upserts.items()]
-        commit_changes(
-            snapshot,
-            removed=locate(snapshot, touched, [key], []).select("_file", "_row"),
-            added=pl.DataFrame(rows, schema=SCHEMAS[table], orient="row"),
-            app_transactions={},
-            metadata={},
-            stats_columns=[key],
-        )
-
-
-def not_null(sql: str, keys: list[str]) -> str:
-    """Gold has no row without a key."""
-    kept = " AND ".join(f"q.{name} IS NOT NULL" for name in keys)
-    return f"SELECT q.* FROM ({sql}) q WHERE {kept}"
-
-
-TYPES = {pl.Int64(): "int64", pl.String(): "string", pl.Float64(): "float64", pl.Boolean(): "bool"}
-
-
-def type_name(dtype: pl.DataType) -> str:
-    if isinstance(dtype, pl.Decimal):
-        return f'"decimal({dtype.precision},{dtype.scale})"'
-    return "timestamp" if dtype == pl.Datetime("us", "UTC") else TYPES[dtype]
-
-
-def typed(sql: str) -> tuple[str, dict[str, pl.DataType]]:
-    """The SQL with its small integers made int64, and the columns it gives."""
-    frames = {table: pl.LazyFrame(schema=schema) for table, schema in SCHEMAS.items()}
-    schema = pl.SQLContext(frames).execute(sql, eager=False).collect_schema()
-    small = [name for name, dtype in schema.items() if dtype.is_integer() and dtype != pl.Int64()]
-    columns = ", ".join(
-        f"CAST(z.{name} AS BIGINT) AS {name}" if name in small else f"z.{name}" for name in schema
-    )
-    types = {name: pl.Int64() if name in small else dtype for name, dtype in schema.items()}
-    return (f"SELECT {columns} FROM ({sql}) z" if small else sql), types
-
-
-def contract_for(folder: Path, sql: str, keys: list[str]) -> Catalog:
-    sql, types = typed(not_null(sql, keys))
-    columns = {name: f"{{type: {type_name(dtype)}}}" for name, dtype in types.items()}
-    columns["etl"] = "{type: string}"
-    path = folder / "assets" / "shop" / "gold" / "a.yaml"
-    path.parent.mkdir(parents=True)
-    text = ", ".join(f"{name}: {kind}" for name, kind in columns.items())
-    path.write_text(
-        f"table: gold.shop.a\ndescription: d\nowner: o\nbatch_id: etl\nkey: [{', '.join(keys)}]\ncolumns: {{{text}}}\n"
-    )
-    path.with_suffix(".sql").write_text(sql)
-    return load_catalog(folder / "assets")
-
-
-def whole(lake: Lake, catalog: Catalog) -> pl.DataFrame:
-    frames = {table: lake.scan(table) for table in SCHEMAS}
-    return result_over(catalog["gold.shop.a"], frames).sort(pl.all())
-
-
 @settings(max_examples=60)
 @given(query=QUERIES, first=FIRST, steps=st.lists(CHANGES, min_size=1, max_size=3))
 def test_a_part_and_the_whole_are_equal(
     query: tuple[str, list[str]], first: Change, steps: list[Change]
 ):
     with tempfile.TemporaryDirectory() as name:
-        lake, catalog = Lake(str(Path(name) / "lake")), contract_for(Path(name), *query)
-        for table, schema in SCHEMAS.items():
-            lake.create(table, schema, configuration={"delta.enableDeletionVectors": "true"})
+        lake, catalog = shop(Path(name)), contract_for(Path(name), *query)
         change(lake, first)
-        build(lake, catalog, "gold.shop.a", batch_id="b0", now=NOW)
+        build(lake, catalog, GOLD, batch_id="b0", now=NOW)
         for number, step in enumerate(steps, start=1):
-            before = lake.scan("gold.shop.a").collect()
+            before = lake.scan(GOLD).collect()
             change(lake, step)
-            built = build(lake, catalog, "gold.shop.a", batch_id=f"b{number}", now=NOW)
+            built = build(lake, catalog, GOLD, batch_id=f"b{number}", now=NOW)
             event(f"{built.computed}: {built.why}")
-            held = lake.scan("gold.shop.a").collect()
+            held = lake.scan(GOLD).collect()
             shown = held.drop("etl").sort(pl.all())
-            assert shown.equals(whole(lake, catalog)), catalog["gold.shop.a"].sql
+            assert shown.equals(whole(lake, catalog)), catalog[GOLD].sql
             assert built.rows == len(held)
             again = [column for column in held.columns if column != "etl"]
             kept = held.join(before, on=again, how="inner", nulls_equal=True)
