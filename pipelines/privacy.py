@@ -49,15 +49,25 @@ def leaks_of(
 ) -> list[str]:
     """Every leak, as a text that names the file, the whole way, and what would end it."""
     graph = LineageGraph(tables)
+    return [
+        _told(catalog, graph, leak, schema) for leak in leaking(catalog, tables, classes, schema)
+    ]
+
+
+def leaking(
+    catalog: Catalog,
+    tables: Mapping[str, TableLineage],
+    classes: Mapping[ColumnRef, str],
+    schema: Schema,
+) -> list[Leak]:
+    """Every leak into a table under contract."""
+    graph = LineageGraph(tables)
 
     def released(target: ColumnRef, source: Source) -> bool:
         return not _still_told(catalog, graph, target, source, schema)
 
-    return [
-        _told(catalog, graph, leak, schema)
-        for leak in leaks(graph, classes, released)
-        if leak.target.table in catalog.contracts
-    ]
+    found = leaks(graph, classes, released)
+    return [leak for leak in found if leak.target.table in catalog.contracts]
 
 
 def influences_of(

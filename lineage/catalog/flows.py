@@ -6,8 +6,9 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
-from lineage.catalog.model import CLASSIFIED, ColumnEntry, TableEntry
+from lineage.catalog.model import ColumnEntry, Site, TableEntry
 from lineage.graph import ColumnRef, TableLineage
+from lineage.privacy import SECRET
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -23,8 +24,8 @@ class End:
 class Reached:
     """A column that a classified value reaches directly, with what the contract says of it there.
 
-    `step` counts tables from the origin, from 1; `verdict` is `kept`, `masked`, or `lowered`
-    where a lower class is declared without a mask.
+    `step` counts tables from the origin, from 1. `verdict`: `kept`, the class is no lower; `masked`;
+    `released`, by a mask or by groups on the way; `leaked`, the class is lower for no such reason.
     """
 
     table: str
@@ -45,9 +46,9 @@ class ClassifiedColumn:
     reached: tuple[Reached, ...]
 
     @property
-    def lowered(self) -> tuple[Reached, ...]:
-        """The columns that declare a lower class without a mask."""
-        return tuple(reached for reached in self.reached if reached.verdict == "lowered")
+    def leaked(self) -> tuple[Reached, ...]:
+        """The columns of a lower class that nothing justifies."""
+        return tuple(reached for reached in self.reached if reached.verdict == "leaked")
 
 
 @dataclass(frozen=True)
@@ -93,38 +94,29 @@ class Flows:
         return tuple(sorted(lineage.inputs)) if lineage else ()
 
 
-def classified_columns(
-    tables: Mapping[str, TableEntry], flows: Flows
-) -> tuple[ClassifiedColumn, ...]:
+def classified_columns(site: Site, flows: Flows) -> tuple[ClassifiedColumn, ...]:
     """Every classified column that no classified column feeds, with all it reaches; by table, then name."""
     entries = {
         ColumnRef(table.name, column.name): column
-        for table in tables.values()
+        for table in site.tables.values()
         for column in table.columns
     }
-    origins = [
+    secret = {ref for ref, entry in entries.items() if entry.classification in SECRET}
+    origins = sorted(
         ref
-        for ref, entry in entries.items()
-        if entry.classification in CLASSIFIED
-        and not any(
-            entries[above].classification in CLASSIFIED
-            for end in flows.into.get(ref, ())
-            if (above := ColumnRef(end.table, end.column)) in entries
-        )
-    ]
+        for ref in secret
+        if not any(ColumnRef(end.table, end.column) in secret for end in flows.into.get(ref, ()))
+    )
     return tuple(
         ClassifiedColumn(
-            origin.table, entries[origin], tuple(_reached(origin, tables, entries, flows))
+            origin.table, entries[origin], tuple(_reached(origin, site, entries, flows))
         )
-        for origin in sorted(origins)
+        for origin in origins
     )
 
 
 def _reached(
-    origin: ColumnRef,
-    tables: Mapping[str, TableEntry],
-    entries: Mapping[ColumnRef, ColumnEntry],
-    flows: Flows,
+    origin: ColumnRef, site: Site, entries: Mapping[ColumnRef, ColumnEntry], flows: Flows
 ) -> Iterator[Reached]:
     seen, frontier, step = {origin}, [origin], 0
     while frontier:
@@ -138,13 +130,21 @@ def _reached(
                     continue
                 seen.add(there)
                 frontier.append(there)
-                entry, table = entries.get(there), tables.get(end.table)
+                entry, table = entries.get(there), site.tables.get(end.table)
                 if entry is not None and table is not None:
-                    yield _judged(entries[origin], entry, table, step)
+                    leaked = (ref, there) in site.leaks
+                    yield _judged(entries[origin], entry, table, step, leaked=leaked)
 
 
-def _judged(origin: ColumnEntry, entry: ColumnEntry, table: TableEntry, step: int) -> Reached:
-    verdict = "kept" if entry.rank >= origin.rank else "masked" if entry.mask else "lowered"
+def _judged(
+    origin: ColumnEntry, entry: ColumnEntry, table: TableEntry, step: int, *, leaked: bool
+) -> Reached:
+    if leaked:
+        verdict = "leaked"
+    elif entry.rank >= origin.rank:
+        verdict = "kept"
+    else:
+        verdict = "masked" if entry.mask else "released"
     return Reached(
         table=table.name,
         column=entry.name,

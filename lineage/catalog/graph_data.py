@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from lineage.catalog import links
-from lineage.catalog.model import CLASSES, ColumnEntry, Site, TableEntry
+from lineage.catalog.model import ColumnEntry, Site, TableEntry
 from lineage.graph import LineageGraph
+from lineage.privacy import CLASSES
 
 
 def graph_data(site: Site) -> dict[str, Any]:

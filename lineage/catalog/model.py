@@ -6,13 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
-from lineage.graph import TableLineage
-
-#: From nobody's secret to everybody's; a class outside is none of a contract's.
-CLASSES = ("public", "internal", "confidential", "restricted")
-
-#: The classes that the privacy map follows.
-CLASSIFIED = frozenset({"confidential", "restricted"})
+from lineage.graph import ColumnRef, TableLineage
+from lineage.privacy import CLASSES
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,12 +31,17 @@ class ColumnEntry:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Judged:
-    """A rule's result at one time; `rate` is the percentage of rows that kept it."""
+    """A rule's result at one time; `rate` is the percentage of rows that kept it.
+
+    `passed` is the rule's own verdict: a table may pass with some rows that break it, and fail as a
+    whole with none.
+    """
 
     at: datetime
     records: int
     failed: int
     rate: float
+    passed: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,8 +63,8 @@ class RuleEntry:
 
     @property
     def broken(self) -> bool:
-        """Whether some row breaks it now."""
-        return self.last is not None and self.last.failed > 0
+        """Whether the table does not keep it now."""
+        return self.last is not None and not self.last.passed
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -124,7 +124,7 @@ class TableEntry:
 
     @property
     def broken_rules(self) -> tuple[RuleEntry, ...]:
-        """The rules that some row breaks now."""
+        """The rules that the table does not keep now."""
         return tuple(rule for rule in self.rules if rule.broken)
 
     def late(self, now: datetime) -> bool:
@@ -135,9 +135,14 @@ class TableEntry:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Site:
-    """All that the pages are made of. `made_at` is an instant with zone."""
+    """All that the pages are made of. `made_at` is an instant with zone.
+
+    `leaks` are the steps, source and target, at which a classified value comes under a lower class
+    unreleased; who gathers the site knows what releases it.
+    """
 
     tables: Mapping[str, TableEntry]
     lineage: Mapping[str, TableLineage]
     made_at: datetime
+    leaks: frozenset[tuple[ColumnRef, ColumnRef]] = frozenset()
     title: str = "Medallion"

@@ -41,7 +41,7 @@ def trend(results: Sequence[Judged]) -> Markup:
     ]
     line = " ".join(f"{x:.1f},{y:.1f}" for x, y in points)
     x, y = points[-1]
-    state = "bad" if results[-1].failed else "good"
+    state = "good" if results[-1].passed else "bad"
     return Markup(
         '<svg class="trend {}" viewBox="0 0 {} {}" width="{}" height="{}" role="img" aria-label="{}">'
         '<line class="top" x1="{}" x2="{}" y1="{}" y2="{}"/><polyline points="{}"/>'

@@ -28,9 +28,10 @@ from pygments.lexers import SqlLexer
 from lineage.catalog import links, words
 from lineage.catalog.flows import ClassifiedColumn, Flows, classified_columns
 from lineage.catalog.graph_data import graph_data
-from lineage.catalog.model import CLASSES, Site, TableEntry
+from lineage.catalog.model import Site, TableEntry
 from lineage.catalog.plot import trend
 from lineage.graph import ColumnRef
+from lineage.privacy import CLASSES, SECRET
 
 #: The order in which layers are told, and values go.
 LAYERS = ("source", "bronze", "silver", "history", "gold")
@@ -98,9 +99,9 @@ def _write(path: Path, text: str) -> int:
 
 def _pages(site: Site, flows: Flows) -> Iterable[tuple[str, str, Mapping[str, Any]]]:
     """Each page: its path, its template, and what the template is given."""
-    classified = classified_columns(site.tables, flows)
+    classified = classified_columns(site, flows)
     tables = sorted(site.tables.values(), key=_place)
-    yield "index.html", "index.html", {"tables": tables, "lowered": _lowered(classified)}
+    yield "index.html", "index.html", {"tables": tables, "leaked": _leaked(classified)}
     yield "lineage.html", "lineage.html", {"graph": graph_data(site)}
     yield "privacy.html", "privacy.html", {"columns": classified, "counted": _counted(tables)}
     for domain in sorted({table.domain for table in tables}):
@@ -144,8 +145,8 @@ def _counted(tables: Iterable[TableEntry]) -> Counter[tuple[str, str]]:
     )
 
 
-def _lowered(classified: Iterable[ClassifiedColumn]) -> int:
-    return sum(len(column.lowered) for column in classified)
+def _leaked(classified: Iterable[ClassifiedColumn]) -> int:
+    return sum(len(column.leaked) for column in classified)
 
 
 def _across(
@@ -178,6 +179,7 @@ def _environment(site: Site, flows: Flows) -> Environment:
         "flows": flows,
         "layers": LAYERS,
         "classes": CLASSES,
+        "secret": SECRET,
         "domains": sorted({table.domain for table in site.tables.values()}),
         "late": [table for table in site.tables.values() if table.late(site.made_at)],
         "ago": partial(_ago, site.made_at),

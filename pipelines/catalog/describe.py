@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from datetime import timedelta
+from typing import Any
 
 import polars as pl
 
-from lineage.catalog.model import CLASSIFIED, ColumnEntry
+from lineage.catalog.model import ColumnEntry
+from lineage.catalog.words import span
+from lineage.privacy import SECRET
 from pipelines.contract import Contract
 from pipelines.history import ENDED, INTERVAL
 from pipelines.state import AUDIT
@@ -81,7 +85,7 @@ def column_entry(contract: Contract, name: str) -> ColumnEntry:
         type=str(column.type),
         description=column.description,
         classification=column.classification,
-        mask=column.mask,
+        mask=str(column.mask) if column.mask else None,
         required=column.required or name in contract.key,
         key=name in contract.key,
     )
@@ -110,31 +114,66 @@ def interval_columns() -> tuple[ColumnEntry, ...]:
 
 def says(rule: Rule, contract: Contract) -> str:
     """The rule as a sentence. Values that a classified column may have are counted, not listed."""
-    column, params = ", ".join(rule.columns), rule.params
     hidden = any(
-        name in contract.columns and contract.columns[name].classification in CLASSIFIED
+        name in contract.columns and contract.columns[name].classification in SECRET
         for name in rule.columns
     )
+    said = _of_rows(rule, hidden=hidden) or _of_table(rule)
+    share = "" if rule.mostly == 1 else f", in {rule.mostly:.2%} of the rows at least"
+    return said + share
+
+
+#: What the kinds say that need no more than the column and the parameters.
+_PLAINLY: Mapping[RuleKind, Callable[[str, Mapping[str, Any]], str]] = {
+    RuleKind.NOT_NULL: lambda column, _: f"{column} is not null",
+    RuleKind.UNIQUE: lambda column, _: f"{column} is unique",
+    RuleKind.PATTERN: lambda column, params: f"{column} matches {params['regex']}",
+    RuleKind.TYPE: lambda column, params: f"{column} is {params['type']}",
+    RuleKind.FORMAT: lambda column, params: f"{column} has the format {params['format']}",
+    RuleKind.LENGTH: lambda column, params: f"the length of {column} is {_bounds(params)}",
+    RuleKind.EXPRESSION: lambda _, params: str(params["sql"]),
+    RuleKind.REFERENCE: lambda column, params: (
+        f"{column} stands in {params['table']}.{params['column']}"
+    ),
+}
+
+
+def _of_rows(rule: Rule, *, hidden: bool) -> str | None:
+    column, params = ", ".join(rule.columns), rule.params
+    if rule.kind in _PLAINLY:
+        return _PLAINLY[rule.kind](column, params)
+    if rule.kind is RuleKind.RANGE:
+        return f"{column} is {'within its bounds' if hidden else _bounds(params)}"
+    if rule.kind is RuleKind.SET:
+        values = [str(value) for value in params["values"]]
+        return f"{column} is one of {f'{len(values)} values' if hidden else ', '.join(values)}"
+    return None
+
+
+def _of_table(rule: Rule) -> str:
+    column, params = ", ".join(rule.columns), rule.params
     match rule.kind:
-        case RuleKind.NOT_NULL:
-            return f"{column} is not null"
-        case RuleKind.UNIQUE:
-            return f"{column} is unique"
-        case RuleKind.PATTERN:
-            return f"{column} matches {params['regex']}"
-        case RuleKind.REFERENCE:
-            return f"{column} stands in {params['table']}.{params['column']}"
-        case RuleKind.EXPRESSION:
-            return str(params["sql"])
-        case RuleKind.SET:
-            values = [str(value) for value in params["values"]]
-            listed = f"one of {len(values)} values" if hidden else f"one of {', '.join(values)}"
-            return f"{column} is {listed}"
-        case RuleKind.RANGE:
-            bounds = [
-                f"{word} {params[name]}"
-                for name, word in (("min", "at least"), ("max", "at most"))
-                if params.get(name) is not None
-            ]
-            told = "within the contract's bounds" if hidden else " and ".join(bounds)
-            return f"{column} is {told}"
+        case RuleKind.FRESHNESS:
+            return f"the newest {column} is at most {span(timedelta(seconds=params['within_seconds']))} old"
+        case RuleKind.VOLUME if "days" in params:
+            times = _bounds({"min": params.get("at_least"), "max": params.get("at_most")})
+            return f"the last day by {column} has {times} times the rows of the mean of {params['days']} days before"
+        case RuleKind.VOLUME:
+            return f"the table has {_bounds(params)} rows"
+        case RuleKind.DRIFT:
+            return f"the distribution of {rule.columns[0]} is that of before"
+        case RuleKind.SCHEMA:
+            return f"the table has {len(params['columns'])} columns as named"
+        case RuleKind.RECONCILIATION:
+            return f"the table has as many rows as its source, within {params.get('within', 0):.2%}"
+        case _:
+            return f"{rule.kind.value.lower().replace('_', ' ')} of {column or 'the table'}"
+
+
+def _bounds(params: Mapping[str, object]) -> str:
+    told = [
+        f"{word} {params[name]}"
+        for name, word in (("min", "at least"), ("max", "at most"))
+        if params.get(name) is not None
+    ]
+    return " and ".join(told)

@@ -131,19 +131,28 @@ def _instant(actions: Mapping[str, Mapping[str, Any]]) -> datetime | None:
 
 def results_of(lake: Lake) -> dict[tuple[str, str], tuple[Judged, ...]]:
     """The newest results of each table's rules, oldest first. Sample keys are not read."""
-    columns = ["table_name", "rule_name", "checked_at", "record_count", "failed_count"]
+    rows = lake.scan(RESULTS)
+    # Results of before rules had verdicts of their own: there, no row may break one.
+    passed = pl.col("passed") if "passed" in rows.collect_schema() else pl.col("failed_count") == 0
+    judged = ("checked_at", "record_count", "failed_count", "success_rate", "passed")
     grouped = (
-        lake.scan(RESULTS)
-        .select(*columns, pl.col("success_rate").cast(pl.Float64))
+        rows.select(
+            "table_name",
+            "rule_name",
+            "checked_at",
+            pl.col("record_count", "failed_count").fill_null(0),
+            pl.col("success_rate").cast(pl.Float64).fill_null(0.0),
+            passed.fill_null(value=False).alias("passed"),
+        )
         .sort("checked_at")
         .group_by("table_name", "rule_name")
-        .agg(pl.all().tail(RESULTS_SHOWN))
+        .agg(pl.col(name).tail(RESULTS_SHOWN) for name in judged)
         .collect()
     )
     return {
-        (row[0], row[1]): tuple(
-            Judged(at=at, records=records, failed=failed, rate=rate)
-            for at, records, failed, rate in zip(*row[2:], strict=True)
+        (table, rule): tuple(
+            Judged(at=at, records=records, failed=failed, rate=rate, passed=kept)
+            for at, records, failed, rate, kept in zip(*series, strict=True)
         )
-        for row in grouped.rows()
+        for table, rule, *series in grouped.rows()
     }

@@ -7,8 +7,9 @@ from dataclasses import replace
 from datetime import datetime
 
 from lineage.catalog.model import ColumnEntry, RuleEntry, Site, TableEntry
-from lineage.graph import TableLineage
+from lineage.graph import ColumnRef, TableLineage
 from lineage.layers import PAYLOAD
+from lineage.privacy import DEFAULT_CLASS
 from pipelines.catalog.describe import (
     added_column,
     audit_columns,
@@ -20,7 +21,8 @@ from pipelines.catalog.facts import facts_of, results_of
 from pipelines.contract import Catalog, Contract
 from pipelines.contract.rules import rules_of
 from pipelines.landing import BRONZE
-from pipelines.provenance import lineage_of, source_of
+from pipelines.privacy import classes_of, leaking
+from pipelines.provenance import columns_of, lineage_of, source_of
 from pipelines.quality import RESULTS
 from pipelines.status import count
 from pipelines.storage import Lake
@@ -34,17 +36,20 @@ def site_of(catalog: Catalog, lake: Lake, now: datetime) -> Site:
         LakeError: when a table's log cannot be read.
     """
     lineage = lineage_of(catalog)
+    classes = classes_of(catalog, {c.table: source_of(c) for c in catalog.layer("silver")})
     known = frozenset(lake.tables())
     results = results_of(lake) if RESULTS in known else {}
     entries = dict[str, TableEntry]()
     for contract in catalog.contracts.values():
-        for entry in _entries(contract, lineage):
+        for entry in _entries(contract, lineage, classes):
             rules = tuple(
                 replace(rule, results=results.get((entry.name, rule.name), ()))
                 for rule in entry.rules
             )
             entries[entry.name] = _with_facts(replace(entry, rules=rules), lake, known)
-    return Site(tables=entries, lineage=lineage, made_at=now)
+    found = leaking(catalog, lineage, classes, columns_of(catalog))
+    leaks = frozenset((leak.source, leak.target) for leak in found)
+    return Site(tables=entries, lineage=lineage, made_at=now, leaks=leaks)
 
 
 def _with_facts(entry: TableEntry, lake: Lake, known: frozenset[str]) -> TableEntry:
@@ -57,11 +62,13 @@ def _with_facts(entry: TableEntry, lake: Lake, known: frozenset[str]) -> TableEn
     return replace(entry, storage=storage, schema_changes=changes, quarantined=quarantined)
 
 
-def _entries(contract: Contract, lineage: Mapping[str, TableLineage]) -> Iterator[TableEntry]:
+def _entries(
+    contract: Contract, lineage: Mapping[str, TableLineage], classes: Mapping[ColumnRef, str]
+) -> Iterator[TableEntry]:
     """The tables that one contract speaks of: a silver one has a source, bronze and maybe history."""
     if contract.layer == "silver":
-        yield _source(contract)
-        yield _bronze(contract, lineage)
+        yield _source(contract, classes)
+        yield _bronze(contract, lineage, classes)
         if contract.history:
             yield _history(contract)
     yield _declared(contract)
@@ -103,6 +110,9 @@ def _facts(contract: Contract) -> dict[str, str]:
     if contract.surrogate_key:
         made = contract.surrogate_key
         facts["Surrogate key"] = f"{made.column}, of {', '.join(made.of)}"
+    if contract.group_size:
+        size = contract.group_size
+        facts["Smallest group"] = f"{size.minimum}, by {size.column}"
     if contract.retention.archive_after:
         facts["Archived after"] = contract.retention.archive_after
     if contract.retention.delete_after:
@@ -124,21 +134,19 @@ def _history(contract: Contract) -> TableEntry:
     )
 
 
-def _bronze(contract: Contract, lineage: Mapping[str, TableLineage]) -> TableEntry:
-    fields = {contract.field_of(name): name for name in contract.columns}
+def _bronze(
+    contract: Contract, lineage: Mapping[str, TableLineage], classes: Mapping[ColumnRef, str]
+) -> TableEntry:
+    def class_of(column: str) -> str:
+        return classes.get(ColumnRef(contract.bronze, column), DEFAULT_CLASS)
+
     inside = [
-        replace(_sent(contract, column), name=f"{PAYLOAD}.{field}")
-        for field, column in fields.items()
-        if f"{PAYLOAD}.{field}" in lineage[contract.bronze].columns
-    ]
-    highest = max(inside, key=lambda entry: entry.rank, default=None)
+        replace(entry, name=f"{PAYLOAD}.{entry.name}", classification=class_of(f"{PAYLOAD}.{entry.name}"))
+        for entry in _sent(contract)
+        if f"{PAYLOAD}.{entry.name}" in lineage[contract.bronze].columns or entry.name in contract.withheld
+    ]  # fmt: skip
     own = [
-        added_column(
-            name,
-            dtype,
-            classification=highest.classification if highest and name == PAYLOAD else "internal",
-        )
-        for name, dtype in BRONZE.items()
+        added_column(name, dtype, classification=class_of(name)) for name, dtype in BRONZE.items()
     ]
     topic = contract.source.topic if contract.source else ""
     return TableEntry(
@@ -152,22 +160,26 @@ def _bronze(contract: Contract, lineage: Mapping[str, TableLineage]) -> TableEnt
     )
 
 
-def _source(contract: Contract) -> TableEntry:
-    source = contract.source
+def _source(contract: Contract, classes: Mapping[ColumnRef, str]) -> TableEntry:
+    source, name = contract.source, source_of(contract)
     return TableEntry(
-        name=source_of(contract),
+        name=name,
         layer="source",
         domain=contract.domain,
         description=f"The table of the database behind {contract.table}, as far as its contract knows it.",
         owner=contract.owner,
         facts={"Connector": source.connector, "Topic": source.topic} if source else {},
         columns=tuple(
-            replace(_sent(contract, name), name=contract.field_of(name))
-            for name in contract.columns
+            replace(entry, classification=classes.get(ColumnRef(name, entry.name), DEFAULT_CLASS))
+            for entry in _sent(contract)
         ),
     )
 
 
-def _sent(contract: Contract, column: str) -> ColumnEntry:
-    """A column as the source sends it: what the contract promises of ours, its type too, is not known."""
-    return replace(column_entry(contract, column), type="", required=False, mask=None)
+def _sent(contract: Contract) -> Iterator[ColumnEntry]:
+    """The fields as the source sends them: what the contract promises of ours, their type too, is not known."""
+    for field, column in {contract.field_of(name): name for name in contract.columns}.items():
+        own = column_entry(contract, column)
+        yield ColumnEntry(name=field, description=own.description, key=own.key)
+    for field in contract.withheld:
+        yield ColumnEntry(name=field, description="Withheld: it never leaves bronze")

@@ -26,7 +26,7 @@ from lineage.catalog.plot import trend
 from lineage.catalog.site import NotACatalogError, write_site
 from lineage.catalog.words import about, size, span
 from lineage.flow import Source
-from lineage.graph import TableLineage
+from lineage.graph import ColumnRef, TableLineage
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 HALF_A_PAIR = chr(0xD800)
@@ -43,7 +43,7 @@ def hostile_site() -> Site:
     )
     rule = RuleEntry(
         name=HOSTILE, says=HOSTILE, severity=HOSTILE, description=HOSTILE,
-        results=(Judged(at=NOW, records=3, failed=1, rate=66.66),),
+        results=(Judged(at=NOW, records=3, failed=1, rate=66.66, passed=False),),
     )  # fmt: skip
     source = TableEntry(
         name=f"../../{HOSTILE}", layer=HOSTILE, domain=HOSTILE, description=HOSTILE, owner=HOSTILE,
@@ -172,21 +172,25 @@ def test_a_classified_value_is_followed_and_where_its_class_is_lost_is_said():
         "gold.a.c": TableLineage("gold.a.c", "X", ("silver.a.b",), {"hashed": email, "kept": email}),
         "gold.a.d": TableLineage("gold.a.d", "X", ("gold.a.c",), {"leak": (Source("gold.a.c", "kept"),)}),
     }  # fmt: skip
-    (found,) = classified_columns(tables, Flows(lineage))
+    leak = (ColumnRef("gold.a.c", "kept"), ColumnRef("gold.a.d", "leak"))
+    site = Site(tables=tables, lineage=lineage, made_at=NOW, leaks=frozenset({leak}))
+    (found,) = classified_columns(site, Flows(lineage))
     assert (found.table, found.entry.name) == ("silver.a.b", "email")
     assert [(r.table, r.column, r.step, r.verdict) for r in found.reached] == [
         ("gold.a.c", "hashed", 1, "masked"),
         ("gold.a.c", "kept", 1, "kept"),
-        ("gold.a.d", "leak", 2, "lowered"),
+        ("gold.a.d", "leak", 2, "leaked"),
     ]
-    assert [r.column for r in found.lowered] == ["leak"]
+    assert [r.column for r in found.leaked] == ["leak"]
 
 
 # ---- WORDS AND PLOTS ---- #
 
 
 def judged(rate: float, day: int, failed: int = 0) -> Judged:
-    return Judged(at=NOW + timedelta(days=day), records=100, failed=failed, rate=rate)
+    return Judged(
+        at=NOW + timedelta(days=day), records=100, failed=failed, rate=rate, passed=not failed
+    )
 
 
 def test_a_trend_is_named_in_words_and_lower_rates_lie_lower():
@@ -222,6 +226,6 @@ def test_a_table_is_late_when_it_was_neither_written_nor_judged_in_time():
         storage=Storage(version=1, rows=1, files=1, size_bytes=1, changed_at=NOW - 3 * hour),
     )  # fmt: skip
     assert entry.late(NOW)
-    rule = RuleEntry(name="r", says="", severity="error", results=(Judged(at=NOW, records=1, failed=0, rate=100),))  # fmt: skip
+    rule = RuleEntry(name="r", says="", severity="error", results=(Judged(at=NOW, records=1, failed=0, rate=100, passed=True),))  # fmt: skip
     judged_now = TableEntry(name="gold.a.b", layer="gold", domain="a", freshness=hour, rules=(rule,), storage=entry.storage)  # fmt: skip
     assert not judged_now.late(NOW)
