@@ -97,7 +97,7 @@ def _same(places: tuple[str, ...], columns: list[str], one: Lake, other: Lake) -
     left, right = (
         pl.concat([lake.scan(place).select(columns) for place in places])
         .collect()
-        .sort(columns[0], *ORDER[:3], columns[-1], nulls_last=True)
+        .sort(columns[0], *(n for n in ORDER if n in columns), columns[-1], nulls_last=True)
         for lake in (one, other)
     )
     what = " + ".join(places)
