@@ -1,4 +1,4 @@
-"""`python -m benchmarks [capture|decode|apply|validate ...]`: the ratios, printed and kept.
+"""`python -m benchmarks [capture|decode|apply|validate|lineage ...]`: the ratios, printed and kept.
 
 Examples:
     python -m benchmarks
@@ -29,6 +29,7 @@ from rich.table import Table
 
 RESULTS = Path(__file__).parent / "results.jsonl"
 ROWS, CHANGES, MESSAGES, EVENTS = 10_000_000, 100_000, 300_000, 300_000
+MODELS = 1000
 
 Line = tuple[str, str, str, str]
 
@@ -195,12 +196,25 @@ def validate() -> list[Line]:
     ]
 
 
+def lineage() -> list[Line]:
+    """Trace 1,000 models of TPC-H size, and again where one of them changed."""
+    with tempfile.TemporaryDirectory() as folder:
+        first = child(f"steps.lineage({MODELS}, sys.argv[1], 0)", folder)
+        again = child(f"steps.lineage({MODELS}, sys.argv[1], 1)", folder)
+    what = f"lineage of {MODELS:,} models of TPC-H size"
+    return [
+        (what, f"{first['seconds']:.1f} s", "< 60 s", f"{first['peak_mb']:,.0f} MB"),
+        (f"{what}, one changed / all", f"{again['seconds'] / first['seconds']:.2f}", "< 0.25", f"{again['seconds']:.2f} s"),
+    ]  # fmt: skip
+
+
 BENCHMARKS: dict[str, Callable[[], list[Line]]] = {
     "decode": decode,
     "forms": forms,
     "apply": apply,
     "capture": capture,
     "validate": validate,
+    "lineage": lineage,
 }
 
 

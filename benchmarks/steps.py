@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import statistics
 import sys
 import tempfile
@@ -27,6 +28,7 @@ from benchmarks.accounts import (
     scattered,
     with_block,
 )
+from lineage.cache import Traces
 from pipelines.avro import Wire, open_registry
 from pipelines.bronze import schema_blocks
 from pipelines.capture.blocks import BlockCutter
@@ -245,3 +247,24 @@ def load_definitions() -> dict[str, Any]:
 
     definitions()
     return {"great_expectations": "great_expectations" in sys.modules, "topic": TOPIC}
+
+
+def lineage(models: int, folder: str, changed: int) -> dict[str, Any]:
+    """Traces so many models, each one of TPC-H's queries, with what a folder keeps; `changed` are new to it."""
+    text = (Path(__file__).parents[1] / "tests" / "data" / "tpch.sql").read_text("utf-8")
+    queries = [
+        each.partition("\n")[2].strip()
+        for each in re.split(r"^-- (?=\d+:)", text, flags=re.MULTILINE)[1:]
+    ]
+    tables = ("customer", "lineitem", "nation", "orders", "part", "partsupp", "region", "supplier")
+    prefixes = {"ps" if table == "partsupp" else table[0]: table for table in tables}
+    schema = {
+        f"tpch.{table}": sorted(set(re.findall(rf"\b{prefix}_[a-z]+\b", text)))
+        for prefix, table in prefixes.items()
+    }
+    sqls = [f"-- model {n}\n{queries[n % len(queries)].rstrip(';')}" for n in range(models)]
+    sqls[:changed] = [f"-- changed\n{sql}" for sql in sqls[:changed]]
+    began = time.perf_counter()
+    traces = Traces(Path(folder))
+    columns = sum(len(traces.trace(sql, schema).outputs) for sql in sqls)
+    return {"seconds": time.perf_counter() - began, "columns": columns}

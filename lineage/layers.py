@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
 
-from lineage.columns import trace
+from lineage.cache import Traces
 from lineage.flow import Source
 from lineage.graph import TableLineage
 
@@ -62,6 +62,7 @@ def sql_lineage(
     schema: Mapping[str, Collection[str]],
     kind: str = "DIMENSIONAL_MODEL",
     dialect: str | None = None,
+    traces: Traces | None = None,
 ) -> TableLineage:
     """A table that one SELECT fills.
 
@@ -71,10 +72,11 @@ def sql_lineage(
         schema: The columns of each table the SELECT may read.
         kind: The transformation type.
         dialect: As for `trace`.
+        traces: What was traced before.
 
     Raises:
         LineageError: As for `trace`.
     """
-    lineage = trace(sql, schema, dialect)
+    lineage = (traces or Traces()).trace(sql, schema, dialect)
     columns = {output.name: output.sources for output in lineage.outputs}
     return TableLineage(table, kind, lineage.tables, columns, lineage.indirect)

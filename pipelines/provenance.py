@@ -8,6 +8,7 @@ from datetime import datetime
 
 import polars as pl
 
+from lineage.cache import Traces
 from lineage.errors import LineageError
 from lineage.graph import LineageGraph, TableLineage
 from lineage.layers import capture_lineage, silver_lineage, sql_lineage
@@ -20,6 +21,9 @@ from pipelines.history import history_schema
 from pipelines.privacy import with_masks
 from pipelines.state import quarantine_schema, silver_schema
 from pipelines.storage import Lake
+
+#: What this process traced before: commands and Dagster ask for the same lineage many times.
+_TRACES = Traces()
 
 LINEAGE = "system.main.data_lineage"
 
@@ -135,7 +139,7 @@ def _silver_tables(contract: Contract) -> list[TableLineage]:
 
 def _gold_table(contract: Contract, schema: Mapping[str, Mapping[str, str]]) -> TableLineage:
     try:
-        traced = sql_lineage(contract.table, contract.sql or "", schema)
+        traced = sql_lineage(contract.table, contract.sql or "", schema, traces=_TRACES)
     except LineageError as error:
         raise ContractError(f"{contract.path.with_suffix('.sql')}: {error}") from error
     made = [name for name in contract.columns if name not in traced.columns]
