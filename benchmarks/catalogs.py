@@ -40,7 +40,7 @@ NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 
 
 def write_contracts(root: Path, tables: int, columns: int, seed: int = 1) -> Catalog:
-    """Contracts of so many tables, two of three in silver, with so many columns each; the same for a seed."""
+    """Contracts of so many tables, two of three in silver, with so many columns each (six at least); the same for a seed."""
     chance = random.Random(seed)
     domains = DOMAINS[: max(1, min(len(DOMAINS), tables // 12))]
     silver = [
@@ -138,7 +138,7 @@ def _silver(domain: str, name: str, columns: list[str]) -> str:
         "columns:",
         *(_column(column, gold=False) for column in columns),
         "rules:",
-        "  - {name: not_from_the_future, severity: warning, description: Clocks are right, expression: {sql: \"updated_at >= created_at\"}}",
+        '  - {name: not_negative, severity: warning, description: Nothing is owed to nobody, expression: {sql: "quantity >= 0"}}',
         "  - {name: known_country, severity: warning, set: {column: country, values: [NL, BE, DE, FR]}}",
     ]  # fmt: skip
     return "\n".join(lines) + "\n"

@@ -191,6 +191,7 @@ def _environment(site: Site, flows: Flows) -> Environment:
         "trend": trend,
         "flow_key": ColumnRef,
     }
+    environment.policies["json.dumps_function"] = _compact
     environment.filters.update(filters)
     environment.globals.update(names)
     return environment
@@ -232,4 +233,6 @@ def _search(site: Site) -> str:
 
 
 def _compact(value: object, **_: object) -> str:
-    return json.dumps(value, separators=(",", ":"))
+    """JSON in which half a surrogate pair is the question mark that the pages show for it."""
+    text = json.dumps(value, separators=(",", ":"), ensure_ascii=False)
+    return text.encode("utf-8", "replace").decode("utf-8")
