@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 import dagster as dg
 
 from assets.keys import key_of
+from lineage.catalog.links import table_page
 from lineage.graph import TableLineage
 from lineage.render import markdown_table
 from pipelines.contract import Column, Contract
@@ -35,8 +37,10 @@ def owners(contract: Contract) -> list[str]:
     return [contract.owner if "@" in contract.owner else f"team:{contract.owner}"]
 
 
-def definition_metadata(contract: Contract, lineage: TableLineage) -> dict[str, Any]:
-    """What is known of a table before it is made."""
+def definition_metadata(
+    contract: Contract, lineage: TableLineage, catalog: str | None = None
+) -> dict[str, Any]:
+    """What is known of a table before it is made, with its page where the catalog lies."""
     metadata: dict[str, Any] = {
         "dagster/table_name": contract.table,
         "dagster/column_schema": column_schema(contract),
@@ -46,7 +50,16 @@ def definition_metadata(contract: Contract, lineage: TableLineage) -> dict[str, 
     }
     if contract.sql:
         metadata["sql"] = dg.MetadataValue.md(f"```sql\n{contract.sql}\n```")
+    if catalog:
+        metadata["catalog"] = _page(catalog, contract.table)
     return metadata
+
+
+def _page(catalog: str, table: str) -> dg.MetadataValue[Any]:
+    """A link to a table's page; of a folder its path, since a browser opens no file from Dagster's page."""
+    if "://" in catalog:
+        return dg.MetadataValue.url(f"{catalog.rstrip('/')}/{table_page(table)}")
+    return dg.MetadataValue.path(Path(catalog).absolute() / table_page(table))
 
 
 def column_schema(contract: Contract) -> dg.TableSchema:

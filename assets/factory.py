@@ -205,7 +205,7 @@ def _asset(contract: Contract, deps: Sequence[dg.AssetKey], lineage: TableLineag
         kinds=kinds(contract.layer),
         owners=owners(contract),
         tags=dict.fromkeys(contract.tags, ""),
-        metadata=definition_metadata(contract, lineage),
+        metadata=definition_metadata(contract, lineage, load_settings().catalog),
         code_version=code_version(contract),
         check_specs=checks,
         freshness_policy=dg.FreshnessPolicy.time_window(fail_window=contract.freshness)

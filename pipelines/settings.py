@@ -22,6 +22,7 @@ _PLAIN = (
     "MEDALLION_BOOTSTRAP",
     "MEDALLION_ASSETS",
     "MEDALLION_REGISTRY",
+    "MEDALLION_CATALOG",
     "MEDALLION_MASK_SALT",
     "MEDALLION_OPENLINEAGE_OUTBOX",
 )
@@ -88,6 +89,8 @@ class Settings:
     storage: Options = field(default_factory=Options)
     registry: str | None = None
     registry_options: Options = field(default_factory=Options)
+    #: Where the pages of `medallion catalog` lie: a URL, or a folder. Dagster links each asset to its page.
+    catalog: str | None = None
     #: Whether OpenLineage's own settings name a listener, and where events wait for it.
     openlineage: bool = False
     outbox: Path = field(default_factory=lambda: Path(".openlineage"))
@@ -153,6 +156,7 @@ def load_settings(
         storage=Options({**_below(ours, _STORAGE, "_"), **_lines(storage, "--storage")}),
         registry=registry or ours.get("MEDALLION_REGISTRY"),
         registry_options=Options(_below(ours, _REGISTRY, ".")),
+        catalog=ours.get("MEDALLION_CATALOG"),
         openlineage=_openlineage_told(given),
         outbox=_outbox(given),
         job_namespace=given.get("OPENLINEAGE_NAMESPACE") or defaults.job_namespace,

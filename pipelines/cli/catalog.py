@@ -23,9 +23,14 @@ app = typer.Typer()
 
 @app.command("catalog")
 def catalog_command(
-    folder: Annotated[
-        Path, typer.Option("--out", help="The folder to write; an older catalog there is replaced.")
-    ] = Path("catalog"),
+    out_folder: Annotated[
+        Path | None,
+        typer.Option(
+            "--out",
+            help="The folder to write; an older catalog there is replaced. [MEDALLION_CATALOG, else catalog]",
+            show_default=False,
+        ),
+    ] = None,
     lake: LakeOption = None,
     assets: AssetsOption = None,
     storage: StorageOption = None,
@@ -33,6 +38,7 @@ def catalog_command(
     """Write the catalog: pages that open from the disk, with search, lineage graph and privacy map.
 
     They show contracts, SQL, and what the lake's logs and quality results say; never a row's values.
+    Where MEDALLION_CATALOG says where they are read (a URL, or a folder), Dagster links assets to them.
 
     Example:
 
@@ -40,6 +46,7 @@ def catalog_command(
     """
     began = time.monotonic()
     settings = load_settings(lake=lake, assets=assets, storage=storage or ())
+    folder = out_folder or Path(_folder(settings.catalog) or "catalog")
     site = site_of(load_catalog(settings.assets), open_lake(settings), datetime.now(UTC))
     try:
         written = write_site(site, folder)
@@ -54,3 +61,8 @@ def catalog_command(
         f"{len(site.tables):,} tables on {written.pages:,} pages, {written.size_bytes / 1e6:.1f} MB, "
         f"in {time.monotonic() - began:.1f} s: {folder / 'index.html'}"
     )
+
+
+def _folder(catalog: str | None) -> str | None:
+    """Where to write what is read at `catalog`: a URL is no folder, so somebody else publishes there."""
+    return None if catalog is None or "://" in catalog else catalog
