@@ -12,6 +12,7 @@ from pipelines.cli.contracts import contract_app
 from pipelines.cli.lineage import app as lineage_app
 from pipelines.cli.look import app as look_app
 from pipelines.cli.look import letters_app, quarantine_app
+from pipelines.cli.person import app as person_app
 from pipelines.cli.proof import app as proof_app
 from pipelines.cli.show import err
 from pipelines.cli.steps import app as steps_app
@@ -33,6 +34,7 @@ app.add_typer(again_app)
 app.add_typer(upkeep_app)
 app.add_typer(catalog_app)
 app.add_typer(lineage_app)
+app.add_typer(person_app)
 app.add_typer(contract_app, name="contract")
 app.add_typer(quarantine_app, name="quarantine")
 app.add_typer(letters_app, name="letters")

@@ -24,6 +24,7 @@ from pipelines.cli.options import (
 )
 from pipelines.cli.show import Format, err, print_records, print_rows
 from pipelines.contract import Catalog, load_catalog
+from pipelines.errors import SettingsError
 from pipelines.ingest import open_lake
 from pipelines.letters import redrive
 from pipelines.moment import parse_moment
@@ -33,6 +34,7 @@ from pipelines.settings import load_settings
 from pipelines.status import lags_of
 from pipelines.status import status as read_status
 from pipelines.storage import Lake
+from pipelines.tenant import query_as_tenant
 
 app = typer.Typer()
 quarantine_app = typer.Typer(help="Rows that break an error rule.", no_args_is_help=True)
@@ -56,6 +58,12 @@ def query(
             help="As if nothing had happened since: a time (ISO 8601, UTC unless it says), epoch/commit/event[/offset], or lsn:0/16B3748.",
         ),
     ] = None,
+    tenant: Annotated[
+        str | None,
+        typer.Option(
+            help="As this tenant: the tables whose contracts name one, and of those its rows alone."
+        ),
+    ] = None,
 ) -> None:
     """Run SQL over the lake, as it is or as of a position or a time of the source.
 
@@ -70,8 +78,16 @@ def query(
         medallion query "SELECT * FROM gold.commerce.daily_sales" --as-of 2026-01-31T23:59:59+01:00
 
         medallion query "SELECT * FROM silver.commerce.orders" --as-of lsn:0/16B3748
+
+        medallion query "SELECT title, state FROM gold.interactions.finder" --tenant 3
     """
     settings = load_settings(lake=lake, assets=assets, storage=storage or ())
+    if tenant is not None:
+        if as_of is not None:
+            raise SettingsError("a tenant has no past: give --as-of or --tenant, not both")
+        catalog = load_catalog(settings.assets)
+        print_rows(query_as_tenant(open_lake(settings), catalog, sql, tenant), form)
+        return
     if as_of is None:
         print_rows(run_query(open_lake(settings), sql), form)
         return

@@ -12,8 +12,9 @@ import duckdb
 import polars as pl
 import polars.selectors as cs
 
-from assets.demo_source import Database, Record, recorded_lines
+from assets.demo_source import PLACEHOLDER, Database, Record, recorded_lines
 from pipelines.contract import Catalog, load_catalog
+from pipelines.cut import plan_cut
 from pipelines.ingest import capture_file
 from pipelines.refine import apply_all, build_all, chosen
 from pipelines.storage import Lake
@@ -50,7 +51,14 @@ class Refinery:
         file.write_text("\n".join(recorded_lines(self.taken)))
         capture_file(self.lake, self.catalog, file)
         names = chosen(self.catalog, "silver", None)
-        _, failed = apply_all(self.lake, self.catalog, names, now=NOW, after=lambda _: None)
+        _, failed = apply_all(
+            self.lake,
+            self.catalog,
+            names,
+            cut=plan_cut(self.lake, self.catalog),
+            now=NOW,
+            after=lambda _: None,
+        )
         wanted = chosen(self.catalog, "gold", None)
         _, more = build_all(self.lake, self.catalog, wanted, now=NOW, after=lambda _: None)
         assert not failed | more
@@ -86,12 +94,13 @@ def source_of(database: Database, domain: str) -> duckdb.DuckDBPyConnection:
 def _log_schema(schema: dict[str, pl.DataType]) -> dict[str, Any]:
     raw = {n: pl.String() if t == pl.Datetime("us", "UTC") else t for n, t in schema.items()}
     raw = {n: pl.Int64() if isinstance(t, pl.Datetime) else t for n, t in raw.items()}
-    return {**raw, "op": pl.String, "commit": pl.Int64, "lsn": pl.Int64, "told_ms": pl.Int64}
+    return {**raw, "op": pl.String, "commit": pl.Int64, "lsn": pl.Int64, "told_us": pl.Int64}
 
 
 def _log(database: Database, table: str) -> Iterator[dict[str, Any]]:
-    """Each change of a table once, whatever came again."""
+    """Each change of a table once, whatever came again, with the values that it left out."""
     seen, key = set[tuple[Any, ...]](), database.tables[table].key
+    held = dict[bytes, dict[str, Any]]()
     for record in database.records:
         if record.topic != database.topic(table) or not record.value or not record.key:
             continue
@@ -105,8 +114,11 @@ def _log(database: Database, table: str) -> Iterator[dict[str, Any]]:
         place = (commit, lsn, body["op"], record.key)
         if place not in seen:
             seen.add(place)
-            row = body["after"] or {key: json.loads(record.key)[key]}
-            yield {**row, "op": body["op"], "commit": commit, "lsn": lsn, "told_ms": body["source"]["ts_ms"]}  # fmt: skip
+            told = body["after"] or {key: json.loads(record.key)[key]}
+            before = held.get(record.key, {})
+            row = {n: before[n] if v == PLACEHOLDER else v for n, v in told.items()}
+            held[record.key] = row
+            yield {**row, "op": body["op"], "commit": commit, "lsn": lsn, "told_us": body["source"]["ts_us"]}  # fmt: skip
 
 
 def assert_equal(made: pl.DataFrame, source: duckdb.DuckDBPyConnection, sql: str) -> None:
@@ -120,4 +132,4 @@ def assert_equal(made: pl.DataFrame, source: duckdb.DuckDBPyConnection, sql: str
 
 
 def _ordered(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    return sorted(rows, key=lambda row: repr(list(row.values())[:3]))
+    return sorted(rows, key=lambda row: repr(list(row.values())))

@@ -22,8 +22,8 @@ CREATE VIEW t AS SELECT * FROM tasks WHERE status IN ('todo', 'in_progress', 'in
 CREATE VIEW o AS SELECT * FROM t WHERE status NOT IN ('completed', 'cancelled');
 CREATE VIEW told AS SELECT *, row_number() OVER (PARTITION BY id ORDER BY commit, lsn) AS n FROM tasks_log WHERE op = 'd' OR (status <> 'blocked' AND priority <> 'urgent'
   AND (assigned_to IS NULL OR assigned_to IN (SELECT id FROM u)) AND (project_id IS NULL OR project_id IN (SELECT id FROM pr)));
-CREATE TABLE clock AS SELECT CAST(1 AS INTEGER) AS clock_id, date_trunc('day', make_timestamp(1000 * max(told_ms))) AS as_of FROM (
-  SELECT told_ms FROM users_log UNION ALL SELECT told_ms FROM projects_log UNION ALL SELECT told_ms FROM tasks_log UNION ALL SELECT told_ms FROM activity_log_log);
+CREATE TABLE clock AS SELECT CAST(1 AS INTEGER) AS clock_id, date_trunc('day', make_timestamp(max(told_us))) AS as_of FROM (
+  SELECT told_us FROM users_log UNION ALL SELECT told_us FROM projects_log UNION ALL SELECT told_us FROM tasks_log UNION ALL SELECT told_us FROM activity_log_log);
 CREATE MACRO now_() AS (SELECT as_of FROM clock);
 CREATE MACRO whole(s) AS date_diff('second', TIMESTAMP 'epoch', date_trunc('second', s));
 """
@@ -69,7 +69,7 @@ GOLD = {
     "search_documents": """
         WITH newest AS (SELECT id, arg_max(op, (commit, lsn)) AS op, max((commit, lsn)) AS place, count(*) FILTER (op <> 'd') AS versions FROM told GROUP BY id HAVING versions > 0)
         SELECT n.id, CASE WHEN n.op = 'd' THEN 'delete' WHEN versions = 1 THEN 'insert' ELSE 'update' END AS operation, title, description, status, priority, tags,
-          created_by, assigned_to, project_id, due_date, created_at, updated_at, (SELECT min(told_ms) FROM tasks_log WHERE commit = 0) AS version_epoch, place[2] AS version FROM newest AS n LEFT JOIN t USING (id)""",
+          created_by, assigned_to, project_id, due_date, created_at, updated_at, (SELECT min(told_us) // 1000 FROM tasks_log WHERE commit = 0) AS version_epoch, place[2] AS version FROM newest AS n LEFT JOIN t USING (id)""",
     "user_directory": """
         WITH d AS (SELECT id, min(updated_at) FILTER (status = 'deleted') AS deleted_at FROM users_log WHERE op <> 'd' GROUP BY id),
         a AS (SELECT u.*, d.deleted_at, coalesce(u.status = 'deleted' AND d.deleted_at < now_() - INTERVAL 30 DAY, false) AS gone FROM u LEFT JOIN d USING (id))

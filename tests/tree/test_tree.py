@@ -33,6 +33,7 @@ BY_ROW = {
     "quality_rules/results.py": "at most twenty sample keys",
     "pipelines/bronze.py": "schema blocks and partitions, not records",
     "pipelines/status.py": "a count a topic",
+    "pipelines/person.py": "one person's rows",
     "pipelines/evolution.py": "columns learned",
 }
 

@@ -236,6 +236,7 @@ def test_contracts_are_written_and_imported(bench: Bench, tmp_path: Path):
         "quarantine list",
         "letters list",
         "letters redrive",
+        "person",
     ],
 )
 def test_every_command_shows_an_example(bench: Bench, command: str):
