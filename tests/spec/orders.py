@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import itertools
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Generator, Iterable, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+from unittest import mock
+
+import obstore
 
 from pipelines.applying import Applied
 from pipelines.bronze import Bronze
@@ -24,7 +28,7 @@ NOW = datetime(2026, 1, 1, tzinfo=UTC)
 
 Rules = Sequence[Mapping[str, Any]]
 #: Table, operation, key, and the row's other values.
-Change = tuple[str, str, int, Mapping[str, Any]]
+Change = tuple[str, str, Any, Mapping[str, Any]]
 
 KNOWN = {
     "name": "known_account",
@@ -63,10 +67,9 @@ class Desk:
 
     def run(self, catalog: Catalog, *changes: Change) -> dict[str, Applied]:
         """Lands the changes, then applies each table, parents first."""
-        for table in ("accounts", "orders"):
+        for table in dict.fromkeys(change[0] for change in changes):
             mine = [change for change in changes if change[0] == table]
-            if mine:
-                Bronze(self.lake, catalog).land(self._batch(table, mine))
+            Bronze(self.lake, catalog).land(self._batch(table, mine))
         return {
             name.split(".")[2]: apply(self.lake, catalog, name, now=NOW)
             for name in silver_order(catalog)
@@ -114,7 +117,7 @@ class Desk:
             schemas=schemas,
         )
 
-    def _message(self, table: str, op: str, key: int, values: Mapping[str, Any]) -> tuple[Any, Any]:
+    def _message(self, table: str, op: str, key: Any, values: Mapping[str, Any]) -> tuple[Any, Any]:
         lsn, row = next(self.log), {"id": key, **values}
         source = {
             "name": "p", "schema": "public", "table": table, "snapshot": "false", "lsn": lsn,
@@ -140,3 +143,17 @@ def order(
 ) -> Change:
     """A change of an order."""
     return "orders", op, key, {"account": account, "amount": amount, "note": note}
+
+
+@contextmanager
+def disk_that_fails(at: int | None) -> Generator[None]:
+    """The store takes that many objects less one, data files and commits alike; None: all."""
+    left, put = itertools.count(1), obstore.put
+
+    def failing(*args: Any, **kwargs: Any) -> Any:
+        if next(left) == at:
+            raise OSError("the disk is gone")
+        return put(*args, **kwargs)
+
+    with mock.patch.object(obstore, "put", failing):
+        yield
