@@ -5,9 +5,10 @@ These steps, each of which may be repeated:
 1. decode; what has no readable key is set aside
 2. fill unchanged values from the batch, then from what is stored
 3. per key, let the newest of the events, silver, quarantine and tombstones win
-4. judge the winners by the rules: kept or quarantined
-5. write: tombstones, quarantine, history, then silver with the bronze version it has
-   reached (the commit point), then take from quarantine what silver or a delete has replaced
+4. judge the winners by the rules, and by what people decided: kept, quarantined or dropped
+5. write: history (what waited is known to be dropped until its tombstone says so), tombstones,
+   quarantine, silver with the bronze version it has reached (the commit point); then take from
+   quarantine what silver or a delete has replaced
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ from pipelines.change.images import DELETE, UPSERT
 from pipelines.change.position import ORDER, is_after, is_newer
 from pipelines.change.reduce import newest, split_truncates
 from pipelines.contract import Catalog, Contract
+from pipelines.decisions import DROPPED, Decisions, decisions_of
 from pipelines.delta import Snapshot, commit_changes, locate, read_snapshot
 from pipelines.feed import Chunk
 from pipelines.history import extend_history
@@ -34,16 +36,18 @@ from pipelines.state import (
     CLOSED,
     CUT,
     FOUND,
+    TIMES_SEEN,
     State,
     has_same_verdict,
     in_epoch,
     no_place,
     open_state,
     quarantine_schema,
+    seen,
     shaped,
     silver_schema,
     stats_columns,
-    tombstone_schema,
+    tombstones,
 )
 from pipelines.storage import Lake
 from pipelines.unchanged import fill_from_lake
@@ -61,6 +65,7 @@ class Applied:
     deleted: int = 0
     quarantined: int = 0
     released: int = 0
+    dropped: int = 0
     late: int = 0
     unkeyed: int = 0
     #: Rows of silver whose verdict changed by a rule or a parent; the refused ones are among `quarantined`.
@@ -75,7 +80,7 @@ class Applied:
     def after(self, other: Applied) -> Applied:
         """This and then the other."""
         counts = (
-            "events", "kept", "deleted", "quarantined", "released", "late", "unkeyed", "rejudged"
+            "events", "kept", "deleted", "quarantined", "released", "dropped", "late", "unkeyed", "rejudged",
         )  # fmt: skip
         sums = {name: getattr(self, name) + getattr(other, name) for name in counts}
         position = max(filter(None, (self.position, other.position)), default=None)
@@ -90,6 +95,7 @@ class _Decision:
     kept: pl.DataFrame
     quarantined: pl.DataFrame
     tombstones: pl.DataFrame
+    decisions: Decisions
     from_silver: pl.DataFrame
     from_quarantine: pl.DataFrame
     #: The keys of rows that had waited in quarantine, and no longer do, or for other reasons.
@@ -184,9 +190,28 @@ class Work:
             winners.filter(pl.col("_verb") == UPSERT),
             winners.filter(pl.col("_verb") == DELETE),
         )
-        verdict = self.judge(upserts)
+        decisions = decisions_of(self.lake, self.contract)
+        gone = decisions.dropped(upserts)
+        verdict = self.judge(upserts.filter(~gone))
         from_silver = self._leaving_silver(silver, winners, buried, truncates, truncated, state)
-        return self._decision(rows, waiting, winners, deletes, verdict, from_silver, truncates)
+        decision = self._decision(
+            rows, waiting, winners, deletes, verdict, from_silver, truncates, decisions
+        )
+        return self._with_dropped(decision, upserts.filter(gone))
+
+    def _with_dropped(self, decision: _Decision, dropped: pl.DataFrame) -> _Decision:
+        """The decision and what people dropped, which leaves a tombstone.
+
+        A row that is told apart by all its columns has nothing older that could come back.
+        """
+        buried = dropped.clear() if self.contract.identity == "row" else dropped
+        left = dropped.filter("_waits").select(self.key)
+        return replace(
+            decision,
+            tombstones=pl.concat([decision.tombstones, self._buried(buried, DROPPED)]),
+            rejudged=pl.concat([decision.rejudged, left]),
+            report=replace(decision.report, dropped=len(dropped)),
+        )
 
     def _candidates(self, rows: pl.DataFrame, waiting: pl.DataFrame) -> pl.DataFrame:
         """The newest of the new events and the quarantined rows, a key; a row that waits comes before its twin."""
@@ -235,10 +260,11 @@ class Work:
         verdict: Split,
         from_silver: pl.DataFrame,
         truncates: pl.DataFrame,
+        decisions: Decisions,
     ) -> _Decision:
         waits = pl.col("_waits") & has_same_verdict()
         stays = verdict.quarantined.filter(waits)
-        refused = verdict.quarantined.filter(~waits)
+        refused = seen(verdict.quarantined.filter(~waits), waiting, self.key)
         leaves = waiting.join(stays.select(FOUND), on=FOUND, how="anti").select(FOUND)
         events = winners.filter(~pl.col("_waits"))
         report = Applied(
@@ -251,10 +277,12 @@ class Work:
             late=rows.select(self.key).n_unique() - len(events) if len(rows) else 0,
             position=tuple(rows.select(ORDER).sort(ORDER).row(-1)) if len(rows) else None,
         )
+        buried = [self._buried(deletes, "DELETE"), self._buried(truncates, "TRUNCATE")]
         return _Decision(
             kept=self.audited(verdict.kept),
             quarantined=self.audited(refused),
-            tombstones=self._tombstones(deletes, truncates),
+            tombstones=pl.concat(buried),
+            decisions=decisions,
             from_silver=from_silver,
             from_quarantine=leaves,
             rejudged=pl.concat([verdict.kept, refused]).filter("_waits").select(self.key),
@@ -263,35 +291,29 @@ class Work:
 
     def audited(self, rows: pl.DataFrame) -> pl.DataFrame:
         """The rows with when, and by which contract and code, they were judged."""
-        first_seen = pl.lit(self.now)
-        if "first_seen_at" in rows.columns:  # it waits already
-            first_seen = pl.col("first_seen_at").fill_null(first_seen)
         return rows.with_columns(
             pl.lit(self.now).alias("processed_at"),
             pl.lit(f"{self.contract.version}+{CODE_VERSION}").alias("processing_version"),
-            first_seen.alias("first_seen_at"),
         )
 
     def refused(self, rows: pl.DataFrame) -> pl.DataFrame:
         """The rows of quarantine; where the event holds what never leaves bronze, its id must do."""
         if self.contract.withheld:
             rows = rows.drop("raw_payload", strict=False)
-        return shaped(rows, quarantine_schema(self.contract))
-
-    def _tombstones(self, deletes: pl.DataFrame, truncates: pl.DataFrame) -> pl.DataFrame:
-        schema = tombstone_schema(self.contract)
-        marked = [
-            deletes.with_columns(pl.lit("DELETE").alias("operation")),
-            truncates.with_columns(pl.lit("TRUNCATE").alias("operation")),
-        ]
-        merged = pl.concat(marked, how="diagonal_relaxed").with_columns(
-            pl.lit(self.now).alias("recorded_at")
+        rows = shaped(rows, quarantine_schema(self.contract))
+        return rows.with_columns(
+            pl.col("first_seen_at").fill_null(self.now), pl.col(TIMES_SEEN).fill_null(1)
         )
-        return shaped(merged, schema)
+
+    def _buried(self, rows: pl.DataFrame, operation: str) -> pl.DataFrame:
+        return tombstones(self.contract, rows, operation, self.now)
 
     def judge(self, rows: pl.DataFrame) -> Split:
-        """The rows split by the contract's rules, with the parents that silver holds now."""
-        return judge_rows(rows, self.contract, self._parents)
+        """The rows split by the contract's rules, the parents that silver holds now, and what was released."""
+        split = judge_rows(rows, self.contract, self._parents)
+        if split.quarantined.is_empty():
+            return split
+        return decisions_of(self.lake, self.contract).with_released(split)
 
     def _parents(self, table: str, column: str, values: pl.Series) -> pl.DataFrame:
         """Those of `values` that stand in a column of another silver table."""
@@ -313,23 +335,17 @@ class Work:
         *,
         app: Mapping[str, int],
     ) -> None:
-        contract = self.contract
-        self.change(state.tombstones.snapshot, added=decision.tombstones)
-        self.change(
-            state.quarantine.snapshot,
-            added=self.refused(decision.quarantined),
-        )
-        if contract.history:
+        if (contract := self.contract).history:
             verdict = self.judge(rows.filter(pl.col("_verb") == UPSERT))
             versions = [
                 self.audited(verdict.kept),
                 self.audited(verdict.quarantined),
                 rows.filter(pl.col("_verb") == DELETE),
             ]
-            known = state.truncates()
-            extend_history(
-                self.lake, contract, versions, truncates, known, self.judge, decision.rejudged
-            )
+            known, again, said = state.truncates(), decision.rejudged, decision.decisions
+            extend_history(self.lake, contract, versions, truncates, known, self.judge, again, said)
+        self.change(state.tombstones.snapshot, added=decision.tombstones)
+        self.change(state.quarantine.snapshot, added=self.refused(decision.quarantined))
         self.change(
             state.silver.snapshot,
             added=shaped(decision.kept, silver_schema(contract)),

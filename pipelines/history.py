@@ -16,6 +16,7 @@ from pipelines.change.images import DELETE, UPSERT
 from pipelines.change.position import ORDER, exceeds
 from pipelines.change.reduce import UNAVAILABLE, fill_unchanged
 from pipelines.contract import Contract
+from pipelines.decisions import Decisions
 from pipelines.delta import commit_changes, live_rows, locate, read_snapshot
 from pipelines.state import AUDIT, FOUND, OWN_ISSUES, no_place, shaped, stats_columns
 from pipelines.storage import Lake
@@ -66,13 +67,15 @@ def extend_history(
     truncated: pl.DataFrame,
     judge: Callable[[pl.DataFrame], Split],
     released: pl.DataFrame,
+    decisions: Decisions,
 ) -> None:
     """Adds the kept, the quarantined and the deleted versions, in this order, and mends the intervals.
 
     `truncates` are the truncates among the new events, `truncated` those known before; a truncate
     ends every version older than it. Adding a version that is there already changes nothing. A
     version that lacked a value which an older one, come late, tells is filled in; refused versions of
-    the keys in hand, and of those `released` from quarantine, are judged again.
+    the keys in hand, and of those `released` from quarantine, are judged again; one that somebody
+    released or dropped says so, whatever the rules say of it.
     """
     table, schema = contract.sibling("history"), history_schema(contract)
     stats = open_history(lake, contract)
@@ -90,7 +93,7 @@ def extend_history(
     stored = locate(snapshot, touched, key, [name for name in schema if name not in key])
     ends = pl.concat([truncates.select(*ORDER, "source_timestamp"), truncated])
     merged = _with_truncates(pl.concat([stored, new], how="diagonal"), ends, key)
-    distinct = _healed(_distinct(merged, contract), key, judge)
+    distinct = _decided(_healed(_distinct(merged, contract), key, judge), decisions)
     needed, needless = _without_needless(distinct, key)
     replaced = stored.join(distinct.select(FOUND), on=FOUND, how="anti").select(FOUND)
     timeline = _intervals(needed, key)
@@ -228,6 +231,24 @@ def _healed(
     )
     parts = [filled.filter(~refused), let_through, split.quarantined]
     return pl.concat(parts, how="diagonal").select(marked.columns)
+
+
+def _decided(versions: pl.DataFrame, decisions: Decisions) -> pl.DataFrame:
+    """The versions with the verdict `kept` or `dropped` where somebody decided so, marked `_healed`."""
+    if not len(decisions.rows):
+        return versions
+    row = ~pl.col("is_deleted")
+    verdict = (
+        pl.when(row & decisions.dropped(versions))
+        .then(pl.lit("dropped"))
+        .when(row & (pl.col("verdict") == "quarantined") & decisions.released(versions))
+        .then(pl.lit("kept"))
+        .otherwise("verdict")
+    )
+    changed = verdict != pl.col("verdict")
+    return versions.with_columns(
+        verdict.alias("verdict"), (pl.col("_healed") | changed).alias("_healed")
+    )
 
 
 _MENDED = ("valid_to", "is_current", *ENDED)

@@ -16,6 +16,7 @@ from deltalake import DeltaTable
 from pipelines.applying import Applied, Work
 from pipelines.bronze import SCHEMAS
 from pipelines.contract import Catalog, Contract
+from pipelines.decisions import DECISIONS
 from pipelines.errors import LakeError
 from pipelines.feed import CHUNK_EVENTS, Chunk, chunks, no_rows
 from pipelines.keyless import apply_bag
@@ -53,8 +54,10 @@ class Overlay(Lake):
 
 
 def overlay(lake: Lake, contract: Contract, root: str, *, parents: frozenset[str]) -> Overlay:
-    """A lake at `root` that sees the contract's bronze table, the schema blocks and the parents."""
-    return Overlay(root, lake.options, lake, frozenset({contract.bronze, SCHEMAS}) | parents)
+    """A lake at `root` that sees the contract's bronze table, the schema blocks, the parents, and what was decided."""
+    return Overlay(
+        root, lake.options, lake, frozenset({contract.bronze, SCHEMAS, DECISIONS}) | parents
+    )
 
 
 def rebuild(

@@ -1,7 +1,7 @@
 """Replay: a silver table made once more from bronze, cut into other pieces, and compared with what is stored.
 
 What is left out of the comparison, since it says when and not what: `processed_at`,
-`first_seen_at`, `recorded_at` and `processing_version`. What a REFERENCE rule said of a row depends
+`first_seen_at`, `times_seen`, `recorded_at` and `processing_version`. What a REFERENCE rule said of a row depends
 on when its parent came, which bronze does not tell: rows that differ only there are counted apart.
 """
 
@@ -37,7 +37,7 @@ SHOWN = 20
 #: The smaller of the two cuts: a seventh of the events, and never more than this.
 _PIECE_EVENTS = 100_000
 
-_WHEN = ("processed_at", "first_seen_at", "recorded_at")
+_WHEN = ("processed_at", "first_seen_at", "times_seen", "recorded_at")
 _VERDICT = ("data_quality_score", "quality_checks_passed", "quality_issues")
 
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 
 import polars as pl
 from deltalake import DeltaTable
@@ -20,7 +21,7 @@ from pipelines.change.position import ORDER, is_before
 from pipelines.change.reduce import UNAVAILABLE, UNDECODABLE
 from pipelines.contract import Contract
 from pipelines.delta import Snapshot, live_rows, locate, read_snapshot
-from pipelines.storage import Lake
+from pipelines.storage import Lake, schema_of
 from quality_rules.split import SPECIAL, VERDICT
 
 _UTC = pl.Datetime("us", "UTC")
@@ -40,6 +41,9 @@ AUDIT: Mapping[str, pl.DataType] = {
 #: App transactions of silver: the position up to which it was applied beyond whole versions of bronze.
 CUT = ("cut/epoch", "cut/commit", "cut/event")
 
+#: A column that quarantine tables made by older versions lack.
+TIMES_SEEN = "times_seen"
+
 #: The app transaction of silver that says up to which epoch full snapshots have closed its rows.
 CLOSED = "closed"
 
@@ -55,8 +59,17 @@ def silver_schema(contract: Contract) -> dict[str, pl.DataType]:
 
 
 def quarantine_schema(contract: Contract) -> dict[str, pl.DataType]:
-    """Silver's columns and the event as it came, so that nothing of a refused row is lost."""
-    return {**silver_schema(contract), "raw_payload": pl.String(), "first_seen_at": _UTC}
+    """Silver's columns and the event as it came, so that nothing of a refused row is lost.
+
+    `first_seen_at` is when a row of this key was first refused, and `times_seen` how many of its
+    events were refused since, as applies saw them: of several in one batch, the newest.
+    """
+    return {
+        **silver_schema(contract),
+        "raw_payload": pl.String(),
+        "first_seen_at": _UTC,
+        TIMES_SEEN: pl.Int64(),
+    }
 
 
 def tombstone_schema(contract: Contract) -> dict[str, pl.DataType]:
@@ -70,6 +83,30 @@ def tombstone_schema(contract: Contract) -> dict[str, pl.DataType]:
         "source_timestamp": _UTC,
         "recorded_at": _UTC,
     }
+
+
+def tombstones(
+    contract: Contract, rows: pl.DataFrame, operation: str, now: datetime
+) -> pl.DataFrame:
+    """A tombstone for each row, recorded now."""
+    told = {"operation": operation, "recorded_at": now}
+    marked = rows.with_columns(pl.lit(value).alias(name) for name, value in told.items())
+    return shaped(marked, tombstone_schema(contract))
+
+
+def seen(refused: pl.DataFrame, waiting: pl.DataFrame, key: Sequence[str]) -> pl.DataFrame:
+    """Refused rows with when their key was first refused, and how many of its events since.
+
+    A row that `_waits` already counts as it did.
+    """
+    before = waiting.group_by(key).agg(
+        pl.col("first_seen_at").min().alias("_first"), pl.col(TIMES_SEEN).max().alias("_times")
+    )
+    joined = refused.join(before, on=key, how="left", maintain_order="left")
+    counted = pl.when("_waits").then(TIMES_SEEN).otherwise(pl.col("_times") + 1)
+    return joined.with_columns(
+        pl.coalesce("_first", "first_seen_at").alias("first_seen_at"), counted.alias(TIMES_SEEN)
+    ).drop("_first", "_times")
 
 
 def stats_columns(contract: Contract) -> list[str]:
@@ -160,9 +197,19 @@ def open_state(lake: Lake, contract: Contract) -> State:
     places = dict[str, Place]()
     for layer, schema in wanted.items():
         table = contract.sibling(layer)
-        lake.create(table, schema, stats_columns=stats, configuration=_DV)
+        handle = lake.create(table, schema, stats_columns=stats, configuration=_DV)
+        if layer == "quarantine":
+            _count_what_was_seen(lake, handle, schema)
         places[layer] = Place(table=table, snapshot=read_snapshot(lake.path(table), lake.options))
     return State(**places)
+
+
+def _count_what_was_seen(lake: Lake, handle: DeltaTable, schema: Mapping[str, pl.DataType]) -> None:
+    """Gives a quarantine table of an older version its column `times_seen`: once, as far as is known."""
+    there = schema_of(handle)
+    if {**there, TIMES_SEEN: pl.Int64()} == dict(schema) and TIMES_SEEN not in there:
+        rows = lake.scan_handle(handle).with_columns(pl.lit(1, pl.Int64).alias(TIMES_SEEN))
+        lake.write(handle, rows.select(*schema).collect(), mode="overwrite", reshape=True)
 
 
 def progress_of(bronze: DeltaTable) -> str:

@@ -12,6 +12,7 @@ from pipelines.change.images import DELETE, UPSERT, old_keys
 from pipelines.change.position import ORDER
 from pipelines.change.reduce import UNAVAILABLE, fill_across_moves, fill_unchanged
 from pipelines.contract import Contract
+from pipelines.decisions import DROP, DROPPED, decisions_of
 from pipelines.feed import events, no_rows
 from pipelines.state import FOUND, OWN_ISSUES, State
 from pipelines.storage import Lake
@@ -42,11 +43,18 @@ def fill_from_lake(
     asks = pl.any_horizontal(f"_same:{name}" for name in names)
     keys = pl.concat([flagged.filter(asks).select(key), lacking.select(key)]).unique()
     others = waiting.join(lacking, on=FOUND, how="anti").join(keys, on=key, how="semi")
-    known = [*_stored(state, keys, key, names), others.drop(FOUND)]
+    known = [
+        *_stored(state, keys, key, names),
+        *_dropped(lake, contract, state, keys, names),
+        others.drop(FOUND),
+    ]
     flags = [pl.lit(value=False).alias(f"_same:{name}") for name in names]
     marked = [
         flagged.with_columns(pl.lit(value=True).alias("_new")),
-        *(part.with_columns(*flags) for part in known),
+        *(
+            part.with_columns(flag for flag in flags if flag.meta.output_name() not in part.columns)
+            for part in known
+        ),
         lacking,
     ]
     merged = pl.concat(marked, how="diagonal_relaxed")
@@ -90,12 +98,29 @@ def _stored(
     """What silver holds of these keys, and that they were deleted, as events."""
     stored = state.silver.find(keys, key, [*names, *ORDER, "quality_issues"]).drop(FOUND)
     own = pl.col("quality_issues").list.filter(pl.element().str.contains(OWN_ISSUES))
-    gone = state.tombstones.find(keys, key, list(ORDER)).drop(FOUND)
+    gone = state.tombstones.find(keys, key, [*ORDER, "operation"]).drop(FOUND)
+    gone = gone.filter(pl.col("operation") != DROPPED).drop("operation")
     nothing = pl.lit([], pl.List(pl.String())).alias("_issues")
     return [
         stored.with_columns(pl.lit(UPSERT).alias("_verb"), own.alias("_issues")),
         gone.with_columns(pl.lit(DELETE).alias("_verb"), nothing),
     ]
+
+
+def _dropped(
+    lake: Lake, contract: Contract, state: State, keys: pl.DataFrame, names: Sequence[str]
+) -> list[pl.DataFrame]:
+    """All events of those of the keys that somebody dropped a row of: no table holds its values."""
+    key = list(contract.key)
+    buried = state.tombstones.find(keys, key, ["operation"])
+    buried = buried.filter(pl.col("operation") == DROPPED).select(key).unique()
+    if not len(buried):
+        return []
+    acts = decisions_of(lake, contract).rows.filter(pl.col("_act") == DROP)
+    bronze = lake.scan(contract.bronze).select("event_id", "key")
+    texts = bronze.join(acts.lazy(), left_on="event_id", right_on="_decided", how="semi").collect()
+    found = _ancestors(lake, contract, texts["key"].unique(), names).drop("_new")
+    return [found.join(buried, on=key, how="semi")]
 
 
 def _without_unset(rows: pl.DataFrame, contract: Contract) -> pl.DataFrame:

@@ -11,9 +11,10 @@ from pipelines.cli.catalog import app as catalog_app
 from pipelines.cli.contracts import contract_app
 from pipelines.cli.lineage import app as lineage_app
 from pipelines.cli.look import app as look_app
-from pipelines.cli.look import letters_app, quarantine_app
+from pipelines.cli.look import letters_app
 from pipelines.cli.person import app as person_app
 from pipelines.cli.proof import app as proof_app
+from pipelines.cli.quarantine import quarantine_app
 from pipelines.cli.show import err
 from pipelines.cli.steps import app as steps_app
 from pipelines.cli.upkeep import app as upkeep_app

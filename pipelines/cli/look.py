@@ -1,10 +1,9 @@
-"""query, status, quarantine, letters: what is in the lake."""
+"""query, status, letters: what is in the lake."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import asdict
-from typing import Annotated, Any
+from typing import Annotated
 
 import polars as pl
 import typer
@@ -20,24 +19,20 @@ from pipelines.cli.options import (
     LakeOption,
     RegistryOption,
     StorageOption,
-    TablesArgument,
 )
 from pipelines.cli.show import Format, err, print_records, print_rows
-from pipelines.contract import Catalog, load_catalog
+from pipelines.contract import load_catalog
 from pipelines.errors import SettingsError
 from pipelines.ingest import open_lake
 from pipelines.letters import redrive
 from pipelines.moment import parse_moment
 from pipelines.query import query as run_query
-from pipelines.refine import chosen
 from pipelines.settings import load_settings
 from pipelines.status import lags_of
 from pipelines.status import status as read_status
-from pipelines.storage import Lake
 from pipelines.tenant import query_as_tenant
 
 app = typer.Typer()
-quarantine_app = typer.Typer(help="Rows that break an error rule.", no_args_is_help=True)
 letters_app = typer.Typer(help="Messages that could not be landed.", no_args_is_help=True)
 
 
@@ -125,31 +120,6 @@ def status(
     print_records(rows, as_json=as_json)
 
 
-@quarantine_app.command("list")
-def quarantine_list(
-    tables: TablesArgument = None,
-    lake: LakeOption = None,
-    assets: AssetsOption = None,
-    storage: StorageOption = None,
-    as_json: JsonOption = False,
-) -> None:
-    """List quarantined rows: their key, what they break, and the event they came from.
-
-    Classified key columns are shown as `***`.
-
-    Example:
-        medallion quarantine list silver.commerce.orders
-    """
-    settings = load_settings(lake=lake, assets=assets, storage=storage or ())
-    catalog, target = load_catalog(settings.assets), open_lake(settings)
-    rows = list[Mapping[str, Any]]()
-    for contract in chosen(catalog, "silver", tables):
-        table = catalog[contract].sibling("quarantine")
-        if target.version(table) is not None:
-            rows += _quarantined(target, catalog, contract)
-    print_records(rows, as_json=as_json)
-
-
 @letters_app.command("list")
 def letters_list(
     lake: LakeOption = None, storage: StorageOption = None, as_json: JsonOption = False
@@ -200,23 +170,3 @@ def letters_redrive(
     catalog, target = load_catalog(settings.assets), open_lake(settings)
     landed, left = redrive(target, catalog, topic, wire=open_wire(settings))
     print_records([{"landed": landed, "left": left}], as_json=as_json)
-
-
-def _quarantined(lake: Lake, catalog: Catalog, table: str) -> list[dict[str, Any]]:
-    contract = catalog[table]
-    hidden = contract.classified()
-    key = pl.concat_str(
-        [
-            pl.lit("***") if name in hidden else pl.col(name).cast(pl.String)
-            for name in contract.key
-        ],
-        separator="/",
-    )
-    rows = lake.scan(contract.sibling("quarantine")).select(
-        pl.lit(table).alias("table"),
-        key.alias("key"),
-        pl.col("quality_issues").list.join(", ").alias("issues"),
-        "source_bronze_id",
-        "first_seen_at",
-    )
-    return rows.sort("first_seen_at", "key").collect().to_dicts()

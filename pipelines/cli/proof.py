@@ -192,11 +192,12 @@ def _line(row: dict[str, Any]) -> dict[str, str]:
 
 
 def _notes(report: Report, *, shown: int) -> list[str]:
-    notes = list[str]()
-    if report.set_aside:
-        notes.append(f"{report.set_aside:,} values set aside: quarantine declares them unknown")
-    if report.settled:
-        notes.append(f"{report.settled:,} rows differed at first, and were equal when read again")
+    counted = {
+        "rows of the source were dropped by decision": report.dropped_rows,
+        "values set aside: quarantine declares them unknown": report.set_aside,
+        "rows differed at first, and were equal when read again": report.settled,
+    }
+    notes = [f"{number:,} {what}" for what, number in counted.items() if number]
     for column, reason in report.not_compared.items():
         notes.append(f"column '{column}' is not compared: {reason}")
     if report.not_in_contract:

@@ -8,8 +8,11 @@ from dataclasses import dataclass
 import polars as pl
 from deltalake import DeltaTable
 
+from pipelines.change.position import ORDER, is_after
+from pipelines.change.reduce import UNAVAILABLE
 from pipelines.contract import Contract
-from pipelines.state import progress_of
+from pipelines.decisions import DROPPED
+from pipelines.state import progress_of, shaped
 from pipelines.storage import Lake, schema_of
 from pipelines.verify.compare import ISSUES, PLACE, within, without_key
 from pipelines.verify.errors import VerifyError
@@ -30,6 +33,8 @@ class Held:
     contract: Contract
     handles: Mapping[str, DeltaTable]
     unapplied: int | None
+    #: The keys of rows that somebody dropped: known, though none of their values is.
+    dropped: pl.DataFrame
 
     @property
     def versions(self) -> dict[str, int]:
@@ -97,10 +102,14 @@ class Held:
             for layer, handle in self.handles.items()
             if layer != "tombstones"
         ]
+        if len(self.dropped):
+            unknown = pl.lit([f"{UNAVAILABLE}:*"], pl.List(pl.String())).alias(ISSUES)
+            nowhere = shaped(self.dropped, dict(places[0].select(columns).collect_schema()))
+            places.append(nowhere.lazy().with_columns(unknown, pl.lit("dropped").alias(PLACE)))
         return pl.concat(places)
 
     def _canonical(self, rows: pl.DataFrame, fields: Sequence[Field]) -> pl.DataFrame:
-        known = pl.when(pl.col(PLACE) == "quarantine").then(ISSUES)
+        known = pl.when(pl.col(PLACE) != "silver").then(ISSUES)
         return rows.select(
             *(of_lake(pl.col(field.name), field).alias(field.name) for field in fields),
             PLACE,
@@ -134,7 +143,30 @@ def open_held(lake: Lake, contract: Contract) -> Held:
         unapplied=None
         if bronze is None
         else bronze.version() - (-1 if applied is None else applied),
+        dropped=_dropped(lake, contract, handles),
     )
+
+
+def _dropped(lake: Lake, contract: Contract, handles: Mapping[str, DeltaTable]) -> pl.DataFrame:
+    """The keys whose newest tombstone is that of a dropped row, with no row and no truncate since."""
+    key = list(contract.key)
+    if "tombstones" not in handles:
+        return pl.DataFrame(schema={name: contract.columns[name].type.stored for name in key})
+    buried = lake.scan_handle(handles["tombstones"]).select(*key, *ORDER, "operation")
+    keys = buried.filter(pl.col("operation") == DROPPED).select(key).unique().collect()
+    if not len(keys):
+        return keys
+    stones = buried.join(keys.lazy(), on=key, how="semi").collect()
+    truncates = buried.filter(pl.col("operation") == "TRUNCATE").select(ORDER).sort(ORDER).collect()
+    newest = stones.sort(ORDER).unique(key, keep="last", maintain_order=True)
+    newest = newest.filter(pl.col("operation") == DROPPED)
+    if len(truncates):
+        newest = newest.filter(is_after(truncates.row(-1)))
+    for layer in ("silver", "quarantine"):
+        if layer in handles:
+            there = lake.scan_handle(handles[layer]).select(key)
+            newest = newest.lazy().join(there, on=key, how="anti").collect()
+    return newest.select(key)
 
 
 def stored_keys(keys: pl.DataFrame, contract: Contract) -> pl.DataFrame:

@@ -66,6 +66,8 @@ class Report:
     source_rows: int
     silver_rows: int
     quarantined_rows: int
+    #: Rows that somebody dropped: the source has them, the lake only their keys.
+    dropped_rows: int = 0
     set_aside: int
     counts: dict[str, int]
     found: pl.DataFrame = field(repr=False)
@@ -98,7 +100,8 @@ def verify(
     Promised: every row of the source's one snapshot and of the lake's one version is compared, by
     key, every column that the contract names and that has one form on both sides; the others are
     named in the report. Equal means equal to the last digit and microsecond. What a quarantined row
-    itself declares unknown (`undecodable:`, `unavailable:`) is set aside and counted.
+    itself declares unknown (`undecodable:`, `unavailable:`) is set aside and counted, and so is all of
+    a row that somebody dropped: it must be in the source, and its values are compared with nothing.
 
     A row that differs is read once more: from the source, from the newest lake, from the source, and
     so again for `wait_seconds` whenever the lake has moved. A row that was only on its way becomes
@@ -135,6 +138,7 @@ def verify(
         source_rows=walk.source_rows,
         silver_rows=counts["silver"],
         quarantined_rows=counts.get("quarantine", 0),
+        dropped_rows=len(held.dropped),
         set_aside=walk.set_aside,
         counts=walk.counts,
         found=walk.found(),

@@ -29,6 +29,7 @@ LONG: dict[str, str] = {}
 BY_ROW = {
     "pipelines/change/position.py": "a handful of snapshots in a batch, not its rows",
     "pipelines/cli/look.py": "rows that are printed",
+    "pipelines/cli/quarantine.py": "rows that are printed",
     "pipelines/cli/show.py": "rows that are printed",
     "quality_rules/results.py": "at most twenty sample keys",
     "pipelines/bronze.py": "schema blocks and partitions, not records",

@@ -233,7 +233,7 @@ def test_contracts_are_written_and_imported(bench: Bench, tmp_path: Path):
         "contract check",
         "contract new",
         "contract import",
-        "quarantine list",
+        "quarantine release",
         "letters list",
         "letters redrive",
         "person",
