@@ -14,6 +14,7 @@ from pipelines.cli.look import app as look_app
 from pipelines.cli.look import letters_app
 from pipelines.cli.person import app as person_app
 from pipelines.cli.proof import app as proof_app
+from pipelines.cli.quality import quality_app
 from pipelines.cli.quarantine import quarantine_app
 from pipelines.cli.show import err
 from pipelines.cli.steps import app as steps_app
@@ -39,6 +40,7 @@ app.add_typer(person_app)
 app.add_typer(contract_app, name="contract")
 app.add_typer(quarantine_app, name="quarantine")
 app.add_typer(letters_app, name="letters")
+app.add_typer(quality_app, name="quality")
 
 
 def main(command: typer.Typer = app) -> None:

@@ -155,7 +155,8 @@ def _result(validation: Validation) -> ExpectationSuiteValidationResult:
     )
     result.meta["run_id"] = _keys(validation)[0].run_id
     for each in result.results:
-        each.expectation_config.description = _shown(each.expectation_config.description)
+        expectation: Any = each.expectation_config
+        expectation.description = _shown(expectation.description)
         if keys := each.result.get("partial_unexpected_index_list"):
             # Results hold keys and no values; the pages have a table for values alone.
             each.result["partial_unexpected_list"] = [
