@@ -1,8 +1,9 @@
-"""`python -m benchmarks [capture|decode|apply|validate|lineage ...]`: the ratios, printed and kept.
+"""`python -m benchmarks [capture|decode|apply|gold|validate|lineage ...] [--rows N]`: the ratios, printed and kept.
 
 Examples:
     python -m benchmarks
     python -m benchmarks apply decode
+    python -m benchmarks gold --rows 1000000
     python -m tests.stack run -- python -m benchmarks capture
 
 `capture` starts a real Kafka broker where none runs. Each line printed is kept in results.jsonl.
@@ -27,6 +28,8 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks.gold import TABLES
+
 RESULTS = Path(__file__).parent / "results.jsonl"
 ROWS, CHANGES, MESSAGES, EVENTS = 10_000_000, 100_000, 300_000, 300_000
 MODELS = 1000
@@ -41,7 +44,7 @@ def child(code: str, *arguments: str) -> dict[str, Any]:
         [
             sys.executable,
             "-c",
-            f"import sys; from benchmarks import steps; out = {code}{tail}",
+            f"import sys; from benchmarks import gold, steps; out = {code}{tail}",
             *arguments,
         ],
         capture_output=True,
@@ -109,6 +112,28 @@ def apply() -> list[Line]:
             f"{order:.3f} s of {mine:.2f} s",
         ),
     ]
+
+
+def gold() -> list[Line]:
+    """Gold after 0.1 % of the orders changed, against computing it whole."""
+    lines = list[Line]()
+    with tempfile.TemporaryDirectory(prefix="bench") as folder:
+        child(f"gold.prepare({ROWS}, sys.argv[1])", folder)
+        parts, wholes = dict[str, list[Any]](), dict[str, list[Any]]()
+        for seed in range(3, 6):
+            child(f"gold.change({ROWS}, sys.argv[1], {seed})", folder)
+            for name in TABLES:
+                for runs, step in ((parts, "part"), (wholes, "whole")):
+                    found = child(f"gold.{step}(sys.argv[1], sys.argv[2])", folder, name)
+                    runs.setdefault(name, []).append(found)
+    for name in TABLES:
+        mine, theirs = (
+            statistics.median(r["seconds"] for r in runs[name]) for runs in (parts, wholes)
+        )
+        told = f"{mine:.3f} s, {parts[name][0]['written']:,} rows written, {parts[name][0]['peak_mb']:,.0f} MB against {theirs:.2f} s, {wholes[name][0]['peak_mb']:,.0f} MB"
+        what = f"gold whole / part, {name}, 0.1 % of {ROWS:,} changed"
+        lines.append((what, f"{theirs / mine:.1f}", "≥ 30", told))
+    return lines
 
 
 def capture() -> list[Line]:
@@ -212,6 +237,7 @@ BENCHMARKS: dict[str, Callable[[], list[Line]]] = {
     "decode": decode,
     "forms": forms,
     "apply": apply,
+    "gold": gold,
     "capture": capture,
     "validate": validate,
     "lineage": lineage,
@@ -220,7 +246,13 @@ BENCHMARKS: dict[str, Callable[[], list[Line]]] = {
 
 def main() -> None:
     """Runs the benchmarks named, or all."""
-    names = sys.argv[1:] or list(BENCHMARKS)
+    global ROWS
+    names = sys.argv[1:]
+    if "--rows" in names:
+        at = names.index("--rows")
+        ROWS = int(names[at + 1].replace("_", ""))
+        del names[at : at + 2]
+    names = names or list(BENCHMARKS)
     if unknown := set(names) - set(BENCHMARKS):
         sys.exit(
             f"{__doc__}\nno benchmark '{min(unknown)}'; there are {', '.join(BENCHMARKS)}"
