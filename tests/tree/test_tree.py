@@ -28,6 +28,7 @@ LONG: dict[str, str] = {}
 #: Rows one by one, and why.
 BY_ROW = {
     "pipelines/change/position.py": "a handful of snapshots in a batch, not its rows",
+    "pipelines/cli/explain.py": "rows that are printed",
     "pipelines/cli/look.py": "rows that are printed",
     "pipelines/cli/quarantine.py": "rows that are printed",
     "pipelines/cli/show.py": "rows that are printed",
