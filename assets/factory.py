@@ -21,6 +21,7 @@ from assets.keys import key_of, table_of
 from assets.staleness import code_version, data_version
 from assets.telling import run_events
 from lineage.graph import TableLineage
+from pipelines.checks import unproven
 from pipelines.contract import Catalog, Contract
 from pipelines.contract.rules import rules_of
 from pipelines.cut import Cut, plan_cut
@@ -153,6 +154,8 @@ def gold_asset(catalog: Catalog, contract: Contract, lineage: TableLineage) -> d
     def made(context: dg.AssetExecutionContext) -> dg.MaterializeResult:
         lake, now = open_lake(load_settings()), datetime.now(UTC)
         with run_events(context, lake, catalog).step(contract.table) as told:
+            if refused := unproven(catalog).get(contract.table):
+                raise refused
             report = build(lake, catalog, contract.table, batch_id=context.run.run_id, now=now)
             context.log.info(
                 "%d rows, %s", report.rows, "a new version" if report.changed else "as they were"

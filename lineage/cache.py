@@ -7,11 +7,10 @@ import json
 from collections.abc import Collection, Mapping
 from dataclasses import asdict
 from functools import cache
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
-
-import sqlglot
 
 from lineage.columns import Indirect, OutputColumn, SelectLineage, trace
 from lineage.flow import Source
@@ -72,7 +71,9 @@ def _lineage(given: Mapping[str, Any]) -> SelectLineage:
         for each in given["outputs"]
     )
     indirect = (
-        Indirect(**{**each, "outputs": each["outputs"] and tuple(each["outputs"])})
+        Indirect(
+            each["table"], each["column"], each["kind"], each["outputs"] and tuple(each["outputs"])
+        )
         for each in given["indirect"]
     )
     return SelectLineage(tuple(outputs), tuple(indirect), tuple(given["tables"]))
@@ -82,4 +83,4 @@ def _lineage(given: Mapping[str, Any]) -> SelectLineage:
 def _code() -> str:
     """What lineage depends on beside its input: this package's own text, and sqlglot."""
     own = b"".join(path.read_bytes() for path in sorted(Path(__file__).parent.glob("*.py")))
-    return f"{hashlib.sha256(own).hexdigest()} {sqlglot.__version__}"
+    return f"{hashlib.sha256(own).hexdigest()} {version('sqlglot')}"

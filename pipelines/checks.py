@@ -5,7 +5,7 @@ The types are those that the engine itself infers over empty tables, so no secon
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
@@ -15,13 +15,14 @@ from sqlglot.optimizer import Scope
 
 from lineage.columns import Traced, table_places, traced
 from lineage.errors import LineageError, place
+from lineage.graph import ColumnRef
 from lineage.ways import label_of, projection_of
 from pipelines.contract import Catalog, Contract, DataType, did_you_mean
 from pipelines.contract.types import FLOATS, INTEGERS
 from pipelines.errors import ContractError
 from pipelines.gold import added_columns
 from pipelines.privacy import classes_of, influences_of, leaks_of
-from pipelines.provenance import columns_of, lineage_of, schemas_of, source_of
+from pipelines.provenance import columns_of, known_lineage, lineage_of, schemas_of, source_of
 
 Place = tuple[int | None, int | None]
 Types = Mapping[str, Mapping[str, pl.DataType]]
@@ -205,20 +206,34 @@ def can_hold(wanted: DataType, given: pl.DataType) -> bool:
 # ---- PRIVACY ---- #
 
 
+def unproven(catalog: Catalog) -> dict[str, ContractError]:
+    """The gold tables that must not be built: they leak, or their lineage cannot be known.
+
+    Raises:
+        ContractError: when gold tables read each other in a circle.
+    """
+    tables, failed = known_lineage(catalog)
+    leaks = leaks_of(catalog, tables, _classes(catalog), columns_of(catalog))
+    return failed | {table: ContractError("\n".join(told)) for table, told in leaks.items()}
+
+
+def _classes(catalog: Catalog) -> Mapping[ColumnRef, str]:
+    return classes_of(catalog, {c.table: source_of(c) for c in catalog.layer("silver")})
+
+
 def _privacy(
     catalog: Catalog, columns: Mapping[str, Mapping[str, str]]
-) -> tuple[list[str], Iterable[str]]:
-    tables = lineage_of(catalog)
-    classes = classes_of(catalog, {c.table: source_of(c) for c in catalog.layer("silver")})
+) -> tuple[list[str], list[str]]:
+    """The leaks, and notes on what secret columns decide about."""
+    tables, classes = lineage_of(catalog), _classes(catalog)
     leaks = leaks_of(catalog, tables, classes, columns)
     told: dict[tuple[str, str, str], list[str]] = {}
     for each in influences_of(tables, classes):
-        told.setdefault(
-            (each.target.table, f"{each.source_class} {each.source}", each.kind), []
-        ).append(each.target.column)
-    notes = (
+        why = (each.target.table, f"{each.source_class} {each.source}", each.kind)
+        told.setdefault(why, []).append(each.target.column)
+    notes = [
         f"{catalog[table].path.with_suffix('.sql')}: {source} decides ({kind}) about {', '.join(names)}"
         for (table, source, kind), names in told.items()
         if table in catalog.contracts
-    )
-    return leaks, notes
+    ]
+    return [text for texts in leaks.values() for text in texts], notes

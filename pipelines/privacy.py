@@ -46,12 +46,12 @@ def leaks_of(
     tables: Mapping[str, TableLineage],
     classes: Mapping[ColumnRef, str],
     schema: Schema,
-) -> list[str]:
-    """Every leak, as a text that names the file, the whole way, and what would end it."""
-    graph = LineageGraph(tables)
-    return [
-        _told(catalog, graph, leak, schema) for leak in leaking(catalog, tables, classes, schema)
-    ]
+) -> dict[str, list[str]]:
+    """The leaks of each table that has some, as texts: the file, the whole way, what would end it."""
+    graph, told = LineageGraph(tables), dict[str, list[str]]()
+    for leak in leaking(catalog, tables, classes, schema):
+        told.setdefault(leak.target.table, []).append(_told(catalog, graph, leak, schema))
+    return told
 
 
 def leaking(

@@ -50,14 +50,29 @@ def lineage_of(catalog: Catalog) -> dict[str, TableLineage]:
     Raises:
         ContractError: when a gold table's SQL names what is not there, with file, line and column.
     """
+    found, failed = known_lineage(catalog)
+    for error in failed.values():
+        raise error
+    return found
+
+
+def known_lineage(catalog: Catalog) -> tuple[dict[str, TableLineage], dict[str, ContractError]]:
+    """The lineage of every table that has one, and why the others have none.
+
+    Raises:
+        ContractError: when gold tables read each other in a circle.
+    """
     found = dict[str, TableLineage]()
     for contract in catalog.layer("silver"):
         for entry in _silver_tables(contract):
             found[entry.table] = entry
-    schema = columns_of(catalog)
+    failed, schema = dict[str, ContractError](), columns_of(catalog)
     for table in order_of(catalog):
-        found[table] = _gold_table(catalog[table], schema)
-    return found
+        try:
+            found[table] = _gold_table(catalog[table], schema)
+        except ContractError as error:
+            failed[table] = error
+    return found, failed
 
 
 def columns_of(catalog: Catalog) -> dict[str, Mapping[str, str]]:

@@ -6,6 +6,7 @@ import uuid
 from collections.abc import Callable, Collection, Sequence
 from datetime import datetime
 
+from pipelines.checks import unproven
 from pipelines.contract import Catalog
 from pipelines.contract.rules import rules_of
 from pipelines.cut import Cut
@@ -72,15 +73,18 @@ def build_all(
     failed: Collection[str] = (),
     events: RunEvents | None = None,
 ) -> tuple[list[Built], dict[str, MedallionError]]:
-    """Builds gold tables, in this order, but not those that read a failed one."""
+    """Builds gold tables, in this order, but not those that read a failed one, or that leak a secret."""
     done, errors, batch_id = list[Built](), dict[str, MedallionError](), str(uuid.uuid4())
     events = events or RunEvents(RunFacts(lake, catalog))
+    refused = unproven(catalog)
     for table in tables:
         read = {name.replace("history.", "silver.", 1) for name in inputs_of(catalog[table])}
         if read & {*failed, *errors}:
             continue
         try:
             with events.step(table) as told:
+                if table in refused:
+                    raise refused[table]
                 done.append(build(lake, catalog, table, batch_id=batch_id, now=now))
                 told.done(done[-1], after(done[-1]) if done[-1].changed else None)
         except MedallionError as error:

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import polars as pl
 import pytest
 import yaml
 
 from pipelines.checks import Findings, check_sql
 from pipelines.contract import load_catalog
+from pipelines.refine import build_all
+from pipelines.storage import Lake
+
+NOW = datetime(2026, 1, 1, tzinfo=UTC)
 
 CUSTOMERS: dict[str, Any] = {
     "table": "silver.shop.customers",
@@ -188,6 +194,24 @@ def test_the_raw_event_is_of_the_class_of_its_highest_column(shop: Shop) -> None
     assert (
         "'x' is confidential, but shows restricted quarantine.shop.customers.raw_payload" in fault
     )
+
+
+def test_a_table_that_leaks_is_not_built_and_the_others_are(shop: Shop, tmp_path: Path) -> None:
+    shop.gold("mailing", PLANTED, {"id": ID, "reach": {"type": "string"}})
+    shop.gold("copy", "SELECT m.id FROM gold.shop.mailing AS m", {"id": ID})
+    shop.gold("countries", "SELECT c.id, c.country FROM silver.shop.customers AS c", {"id": ID, "country": {"type": "string"}})  # fmt: skip
+    lake, catalog = Lake(str(tmp_path / "lake")), load_catalog(shop.root)
+    people = pl.DataFrame({"id": [1], "email": ["ada@example.org"], "country": ["SE"]})
+    lake.write(lake.create("silver.shop.customers", people.schema), people, mode="append")
+    tables = [contract.table for contract in catalog.layer("gold")]
+    done, failed = build_all(
+        lake, catalog, ["gold.shop.mailing", *tables], now=NOW, after=lambda _: None
+    )
+    assert [built.table for built in done] == ["gold.shop.countries"]
+    assert list(failed) == ["gold.shop.mailing"]
+    assert "-> everyone.target" in str(failed["gold.shop.mailing"])
+    assert lake.open("gold.shop.mailing") is None
+    assert "ada" not in str(failed)
 
 
 # ---- GROUPS ---- #
