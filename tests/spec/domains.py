@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -133,3 +134,28 @@ def assert_equal(made: pl.DataFrame, source: duckdb.DuckDBPyConnection, sql: str
 
 def _ordered(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return sorted(rows, key=lambda row: repr(list(row.values())))
+
+
+# ---- README ---- #
+
+_EXAMPLE = re.compile(r'^medallion query "([^"]+)"(?:.* --tenant (\S+))?', re.MULTILINE)
+_NAMED = re.compile(r"`((?:silver|gold)\.[a-z_.]+|test_[a-z_]+)`")
+
+
+def examples_of(domain: str) -> list[tuple[str, str | None]]:
+    """The queries that a domain's README tells, each with its tenant."""
+    text = (ASSETS / domain / "README.md").read_text("utf-8")
+    return [(found[1], found[2]) for found in _EXAMPLE.finditer(text)]
+
+
+def assert_checklist(domain: str) -> None:
+    """Every table of the domain is on its README's checklist, and what it names is there."""
+    text = (ASSETS / domain / "README.md").read_text("utf-8")
+    named = {found[1] for found in _NAMED.finditer(text)}
+    tables = {name for name in CATALOG.contracts if name.split(".")[1] == domain}
+    assert {name for name in named if not name.startswith("test_")} == tables
+    tests = "".join(
+        path.read_text("utf-8") for path in Path(__file__).parents[1].rglob("test_*.py")
+    )
+    for name in named - tables:
+        assert f"def {name}(" in tests, name

@@ -15,9 +15,18 @@ from assets.demo_source import Database, Row
 from pipelines.errors import QueryError
 from pipelines.gold import inputs_of, order_of, result_over
 from pipelines.person import person_document
+from pipelines.query import query
 from pipelines.silver import apply
 from pipelines.tenant import query_as_tenant
-from tests.spec.domains import NOW, Refinery, assert_equal, only, source_of
+from tests.spec.domains import (
+    NOW,
+    Refinery,
+    assert_checklist,
+    assert_equal,
+    examples_of,
+    only,
+    source_of,
+)
 
 #: The source without the rows that its own foreign keys should have refused.
 KEPT = """
@@ -323,3 +332,21 @@ def test_what_is_odd_but_possible_is_kept_and_said(refinery: Refinery):
     assert set(odd["interaction_id"]) <= set(
         refinery.rows("gold.interactions.finder")["interaction_id"]
     )
+
+
+# ---- README ---- #
+
+
+def test_the_readmes_examples_run(refinery: Refinery):
+    examples = examples_of("interactions")
+    assert len(examples) >= 4
+    for sql, tenant in examples:
+        if tenant is None:
+            rows = query(refinery.lake, sql)
+        else:
+            rows = query_as_tenant(refinery.lake, refinery.catalog, sql, tenant)
+        assert len(rows) > 0, sql
+
+
+def test_the_readmes_checklist_names_what_there_is():
+    assert_checklist("interactions")

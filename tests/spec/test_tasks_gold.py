@@ -11,7 +11,18 @@ import pytest
 
 from assets.demo_source import Database, Row
 from assets.demo_tasks import TABLES, generate
-from tests.spec.domains import Refinery, assert_equal, only, source_of
+from pipelines.person import person_document
+from pipelines.query import query
+from pipelines.tenant import query_as_tenant
+from tests.spec.domains import (
+    NOW,
+    Refinery,
+    assert_checklist,
+    assert_equal,
+    examples_of,
+    only,
+    source_of,
+)
 
 #: The source without the rows that its own constraints should have refused.
 KEPT = r"""
@@ -168,6 +179,25 @@ def test_an_index_that_follows_the_documents_holds_the_tasks(app, tmp_path: Path
     assert said == {"insert", "update", "delete"}
 
 
+def test_a_person_gets_what_is_theirs(app: Database, refinery: Refinery):
+    who = next(row["owner_id"] for row in app.truth["projects"].values())
+    told = person_document(refinery.lake, refinery.catalog, "silver.tasks.users", who, now=NOW)
+    assert (
+        told["personal_data"]["silver.tasks.users"][0]["email"] == app.truth["users"][who]["email"]
+    )
+    tasks = [r for r in app.truth["tasks"].values() if who in (r["created_by"], r["assigned_to"])]
+    held = told["activity_data"]["silver.tasks.tasks"]
+    assert sorted(row["id"] for row in held) == sorted(row["id"] for row in tasks)
+    assert {name.split(".")[2] for name in told["activity_data"]} == {
+        "projects", "tasks", "sessions", "activity_log", "password_resets",
+    } & {name for name in TABLES if _has(app, name, who)}  # fmt: skip
+    assert "hash" not in str(told)
+
+
+def _has(app: Database, table: str, who: str) -> bool:
+    return any(who in row.values() for row in app.truth[table].values())
+
+
 # ---- BAD INPUT ---- #
 
 NOBODY = "00000000-0000-4000-8000-000000000000"
@@ -259,3 +289,21 @@ def test_a_message_that_is_no_change_event_is_a_dead_letter(app, refinery: Refin
     letters = refinery.lake.scan("system.main.dead_letters").collect()
     assert set(letters["topic"]) == {app.topic("tasks"), app.topic("users")}
     assert len(letters) == 2
+
+
+# ---- README ---- #
+
+
+def test_the_readmes_examples_run(refinery: Refinery):
+    examples = examples_of("tasks")
+    assert len(examples) >= 4
+    for sql, tenant in examples:
+        if tenant is None:
+            rows = query(refinery.lake, sql)
+        else:
+            rows = query_as_tenant(refinery.lake, refinery.catalog, sql, tenant)
+        assert len(rows) > 0, sql
+
+
+def test_the_readmes_checklist_names_what_there_is():
+    assert_checklist("tasks")
