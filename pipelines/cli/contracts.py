@@ -1,4 +1,4 @@
-"""contract check, new, import."""
+"""contract check, diff, new, import."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from pipelines.checks import check_sql, refuse
+from pipelines.cli.impact import contract_diff
 from pipelines.cli.options import (
     AssetsOption,
     BootstrapOption,
@@ -23,6 +24,7 @@ from pipelines.errors import ContractError
 from pipelines.settings import load_settings
 
 contract_app = typer.Typer(help="Check, write and import contracts.", no_args_is_help=True)
+contract_app.command("diff")(contract_diff)
 
 
 @contract_app.command("check")
