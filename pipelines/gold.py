@@ -126,7 +126,8 @@ def build(lake: Lake, catalog: Catalog, table: str, *, batch_id: str, now: datet
             seconds=time.monotonic() - began,
         )
     refuse_half_transactions(lake, catalog, table, inputs_of(contract))
-    part, why = _part(lake, contract, handles, last, recipe)
+    keys = {name: catalog[name].key for name in handles if name in catalog.contracts}
+    part, why = _part(lake, contract, handles, last, recipe, keys)
     found = _run(lake, contract, handles, part)
     shown = release(contract, found)
     rows = _exactly(contract, shown, added_columns(contract))
@@ -164,10 +165,11 @@ def _part(
     handles: Mapping[str, DeltaTable],
     last: str | None,
     recipe: str,
+    keys: Mapping[str, Sequence[str]],
 ) -> tuple[Part | None, str | None]:
     """The part to compute; or None for the whole table, and why."""
     try:
-        return part_since(lake, contract, handles, last, recipe), None
+        return part_since(lake, contract, handles, last, recipe, keys), None
     except NotProvable as reason:
         return None, str(reason)
 

@@ -9,7 +9,8 @@ sides; they cancel out.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from typing import Protocol
 
 import polars as pl
 from pyroaring import BitMap64
@@ -23,27 +24,114 @@ from pipelines.incremental.errors import NotProvable
 _MOST = 0.3
 #: Below this many rows a table is read whatever part of it they are.
 _FEW_ROWS = 100_000
+#: A table of so few rows is read at once for what really changed in it.
+_SMALL_TABLE = 100_000
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Changes:
-    """What one table lost and gained; a row that changed is in both, with its old and new values."""
+class Changes(Protocol):
+    """What one table lost and gained; a row that changed is in both, with its old and new values.
 
-    removed: pl.DataFrame
-    added: pl.DataFrame
+    A row that was written again as it was may be in both too, except in what `net` gives.
+    """
 
     @property
     def rows(self) -> int:
         """How many rows that is."""
-        return len(self.removed) + len(self.added)
+        ...
 
-    def both(self) -> pl.DataFrame:
-        """Every row that is in one of the two versions and not in the other."""
-        return pl.concat([self.removed, self.added])
+    def removed(self, columns: Sequence[str]) -> pl.DataFrame:
+        """The rows that went, by their old values."""
+        ...
+
+    def added(self, columns: Sequence[str]) -> pl.DataFrame:
+        """The rows that came."""
+        ...
+
+    def net(self) -> Changes:
+        """The rows that only one side has, over all columns that are read."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rows:
+    """Changes that are at hand; rows that both sides have cancelled out."""
+
+    gone: pl.DataFrame
+    come: pl.DataFrame
+
+    @property
+    def rows(self) -> int:
+        """How many rows went and came."""
+        return len(self.gone) + len(self.come)
+
+    def removed(self, columns: Sequence[str]) -> pl.DataFrame:
+        """The rows that went."""
+        return self.gone.select(columns)
+
+    def added(self, columns: Sequence[str]) -> pl.DataFrame:
+        """The rows that came."""
+        return self.come.select(columns)
+
+    def net(self) -> Rows:
+        """Themselves."""
+        return self
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Difference:
+    """Changes between two snapshots, whose columns are read when they are asked for.
+
+    The old values of scattered rows cost a pass over each column: most questions need a key alone.
+    """
+
+    old: Snapshot
+    new: Snapshot
+    columns: tuple[str, ...]
+    gone: tuple[_Part, ...]
+    come: tuple[_Part, ...]
+    _read: dict[tuple[str, tuple[str, ...]], pl.DataFrame] = field(
+        default_factory=dict[tuple[str, tuple[str, ...]], pl.DataFrame], repr=False
+    )
+
+    @property
+    def rows(self) -> int:
+        """How many rows the files and the vectors name."""
+        return sum(part.rows for part in (*self.gone, *self.come))
+
+    def removed(self, columns: Sequence[str]) -> pl.DataFrame:
+        """The rows that went.
+
+        Raises:
+            NotProvable: when their files are there no more.
+        """
+        return self._once("removed", self.old, self.gone, columns)
+
+    def added(self, columns: Sequence[str]) -> pl.DataFrame:
+        """The rows that came."""
+        return self._once("added", self.new, self.come, columns)
+
+    def net(self) -> Rows:
+        """The rows that only one side has, as bags over all the columns.
+
+        Raises:
+            NotProvable: when their files are there no more.
+        """
+        return _cancelled(self.removed(self.columns), self.added(self.columns))
+
+    def _once(
+        self, side: str, snapshot: Snapshot, parts: Sequence[_Part], columns: Sequence[str]
+    ) -> pl.DataFrame:
+        asked = (side, tuple(columns))
+        if asked not in self._read:
+            self._read[asked] = _read(snapshot, parts, columns)
+        return self._read[asked]
 
 
 def changes_between(old: Snapshot, new: Snapshot, columns: Sequence[str]) -> Changes:
-    """The rows of `old` that `new` has not, and the other way round, as bags over `columns`.
+    """The rows of `old` that `new` has not, and the other way round, over `columns`.
+
+    What rewrote whole files (a compaction, an overwrite) and what is little is read at once and
+    cancelled.
 
     Raises:
         NotProvable: when the old version can no longer be read, has other columns, or shares so
@@ -52,18 +140,16 @@ def changes_between(old: Snapshot, new: Snapshot, columns: Sequence[str]) -> Cha
     _refuse_other_columns(old, new, columns)
     before = {file.path: file for file in old.files}
     after = {file.path: file for file in new.files}
-    gone = [_whole(before[path]) for path in before.keys() - after.keys()]
-    come = [_whole(after[path]) for path in after.keys() - before.keys()]
+    gone = [_Part(before[path], None) for path in before.keys() - after.keys()]
+    come = [_Part(after[path], None) for path in after.keys() - before.keys()]
+    rewritten = bool(gone)
     for path in sorted(before.keys() & after.keys()):
         lost, regained = _remarked(old, before[path], new, after[path])
         gone += [_Part(before[path], lost)] if lost else []
         come += [_Part(after[path], regained)] if regained else []
     _refuse_too_many(new, sum(part.rows for part in (*gone, *come)))
-    try:
-        changes = Changes(removed=_read(old, gone, columns), added=_read(new, come, columns))
-    except (pl.exceptions.PolarsError, OSError) as error:
-        raise NotProvable(f"{_name(new)}: files of its last version are gone") from error
-    return _cancelled(changes)
+    found = Difference(old=old, new=new, columns=tuple(columns), gone=tuple(gone), come=tuple(come))
+    return found.net() if rewritten or new.num_rows <= _SMALL_TABLE else found
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,10 +164,6 @@ class _Part:
         if self.marks is not None:
             return len(self.marks)
         return self.file.num_records - (self.file.vector.cardinality if self.file.vector else 0)
-
-
-def _whole(file: ActiveFile) -> _Part:
-    return _Part(file, None)
 
 
 def _remarked(
@@ -122,7 +204,10 @@ def _name(snapshot: Snapshot) -> str:
 
 
 def _read(snapshot: Snapshot, parts: Sequence[_Part], columns: Sequence[str]) -> pl.DataFrame:
-    return pl.concat(_frames(snapshot, parts, columns)).collect(engine="streaming")
+    try:
+        return pl.concat(_frames(snapshot, parts, columns)).collect(engine="streaming")
+    except (pl.exceptions.PolarsError, OSError) as error:
+        raise NotProvable(f"{_name(snapshot)}: files of its last version are gone") from error
 
 
 def _frames(
@@ -140,26 +225,26 @@ def _frames(
             yield live_rows(bare, columns, predicate=is_marked).select(columns)
 
 
-def _cancelled(changes: Changes) -> Changes:
+def _cancelled(removed: pl.DataFrame, added: pl.DataFrame) -> Rows:
     """Without the rows that both sides have, as often as both have them."""
-    schema = changes.removed.schema
+    schema = removed.schema
     uncertain = [name for name, dtype in schema.items() if dtype.is_float() or dtype.is_nested()]
-    if uncertain or not len(changes.removed) or not len(changes.added):
-        return changes  # 0.0 and -0.0 group as one value
+    if uncertain or not len(removed) or not len(added):
+        return Rows(gone=removed, come=added)  # 0.0 and -0.0 group as one value
     names = schema.names()
     net = (
         pl.concat(
             [
-                changes.removed.with_columns(pl.lit(-1).alias("_net")),
-                changes.added.with_columns(pl.lit(1).alias("_net")),
+                removed.with_columns(pl.lit(-1).alias("_net")),
+                added.with_columns(pl.lit(1).alias("_net")),
             ]
         )
         .group_by(names)
         .agg(pl.col("_net").sum())
     )
-    return Changes(
-        removed=_repeated(net.filter(pl.col("_net") < 0), names),
-        added=_repeated(net.filter(pl.col("_net") > 0), names),
+    return Rows(
+        gone=_repeated(net.filter(pl.col("_net") < 0), names),
+        come=_repeated(net.filter(pl.col("_net") > 0), names),
     )
 
 

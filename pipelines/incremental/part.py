@@ -12,12 +12,12 @@ from sqlglot.optimizer import Scope
 from lineage.columns import traced
 from lineage.errors import LineageError
 from lineage.scopes import table_name
-from pipelines.incremental.changes import Changes
+from pipelines.incremental.changes import Changes, Rows
 from pipelines.incremental.checks import Types, refuse_unrepeatable
 from pipelines.incremental.errors import NotProvable
 from pipelines.incremental.query import Reader, Relation, tables_below
-from pipelines.incremental.reach import Needs, Reach, rows_needed
-from pipelines.incremental.terms import among, column
+from pipelines.incremental.reach import Needs, Reach, merged, rows_changed, rows_needed
+from pipelines.incremental.terms import Terms, among, column
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -105,6 +105,7 @@ def part_of(
     changes: Mapping[str, Changes],
     key: Sequence[str],
     given: Sequence[str],
+    unique: Mapping[str, Sequence[str]],
 ) -> Part:
     """The part of the result that the changes can reach, by the finest columns that it can be told by.
 
@@ -117,27 +118,20 @@ def part_of(
         changes: What became of those that changed since the rest was computed.
         key: The columns that tell the result's rows apart.
         given: Its columns that are stored as the statement gives them.
+        unique: The columns of an input that no two of its rows share, where there are such.
 
     Raises:
         NotProvable: when none of the columns will do; the reason is that of the first.
     """
     frames = {name: frame.select(query.columns[name]) for name, frame in tables.items()}
-    narrow = {
-        name: Changes(
-            removed=each.removed.select(query.columns[name]),
-            added=each.added.select(query.columns[name]),
-        )
-        for name, each in changes.items()
-    }
     candidates = list(_candidates(key, given))
     if not candidates:
         raise NotProvable("no column is stored as the SQL gives it")
-    if not narrow:
+    if not changes:
         return _no_part(query, candidates[0])
-    columns = _provable(query, tuple(narrow), candidates)
+    columns = _provable(query, tuple(changes), candidates)
     try:
-        reach = Reach(frames, narrow)
-        return _found(query, reach, columns)
+        return _found(query, Reach(frames, changes), columns, unique)
     except pl.exceptions.PolarsError as error:
         # An expression that a WHERE keeps from rows it cannot be worked out for.
         raise NotProvable(
@@ -156,17 +150,34 @@ def _no_part(query: Query, columns: tuple[str, ...]) -> Part:
     )
 
 
-def _found(query: Query, reach: Reach, columns: tuple[str, ...]) -> Part:
+def _found(
+    query: Query, reach: Reach, columns: tuple[str, ...], unique: Mapping[str, Sequence[str]]
+) -> Part:
     terms = tuple(column(name) for name in columns)
     values, needs = reach.touched(query.root, terms), Needs()
     reach.needed(query.root, terms, values, needs)
     frames = dict(reach.tables)
     for name, wanted in needs.items():
         if wanted is not None:
-            frames[name] = rows_needed(frames[name], wanted).collect(engine="streaming").lazy()
+            rows = _rows(query, reach, name, merged(wanted), unique.get(name, ()))
+            frames[name] = rows.collect(engine="streaming").lazy()
     named = values.rename(dict(zip(values.columns, columns, strict=True)))
     changed = sum(each.rows for each in reach.changes.values())
     return Part(columns=columns, values=named, frames=frames, changed_rows=changed)
+
+
+def _rows(
+    query: Query,
+    reach: Reach,
+    name: str,
+    needs: Sequence[tuple[Terms, pl.DataFrame]],
+    key: Sequence[str],
+) -> pl.LazyFrame:
+    if name in reach.changes:
+        near = rows_changed(reach.changes[name], key, query.columns[name], needs)
+        if near is not None:
+            return near
+    return rows_needed(reach.tables[name], needs)
 
 
 def _provable(
@@ -179,9 +190,9 @@ def _provable(
     }
     for columns in candidates:
         tables = {name: frame.lazy() for name, frame in empty.items()}
-        changes = {name: Changes(removed=empty[name], added=empty[name]) for name in changed}
+        changes = {name: Rows(gone=empty[name], come=empty[name]) for name in changed}
         try:
-            _found(query, Reach(tables, changes), columns)
+            _found(query, Reach(tables, changes), columns, {})
         except (NotProvable, pl.exceptions.PolarsError) as error:
             told = error if isinstance(error, NotProvable) else NotProvable(str(error))
             reason = reason or told

@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 from typing import TypeVar
 
 import polars as pl
-from sqlglot.expressions import Expr
+from sqlglot.expressions import Column, Expr
 
 from pipelines.incremental.changes import Changes
 from pipelines.incremental.errors import NotProvable
@@ -74,7 +74,7 @@ class Reach:
 
     def _touched(self, relation: Relation, terms: Terms) -> pl.DataFrame:
         if isinstance(relation, Table):
-            return values_of(self.changes[relation.name].both().lazy(), terms).unique().collect()
+            return self._changed_values(relation, self.changes[relation.name], terms)
         if isinstance(relation, SetOperation):
             return _all_of(
                 self.touched(part, renamed)
@@ -112,10 +112,24 @@ class Reach:
             raise NotProvable(f"no equality of a join leads from '{name}' to {told}")
 
         def along(way: tuple[Hop, ...]) -> pl.DataFrame:
-            changed = self.touched(select.sources[name].relation, way[0].leaving)
+            changed = self._net(select.sources[name].relation, way[0].leaving)
             return self._related_along(select, way, changed, rows)
 
         return _first_provable(ways, along)
+
+    def _net(self, relation: Relation, terms: Terms) -> pl.DataFrame:
+        """As `touched`; of a table only what changed in a column that is read.
+
+        Each of these values is looked for in another source, which is dearer than a closer look.
+        """
+        if not isinstance(relation, Table):
+            return self.touched(relation, terms)
+        return self._changed_values(relation, self.changes[relation.name].net(), terms)
+
+    def _changed_values(self, table: Table, changes: Changes, terms: Terms) -> pl.DataFrame:
+        columns = self._columns(table, terms)
+        both = pl.concat([changes.removed(columns), changes.added(columns)])
+        return values_of(both.lazy(), terms).unique().collect()
 
     def _beside(self, select: Select, window: Terms, rows: Terms) -> list[pl.DataFrame]:
         """The values in rows of a window's partition in which a row went or came."""
@@ -161,7 +175,9 @@ class Reach:
         if isinstance(relation, Table):
             frames = [self.tables[relation.name]]
             if relation.name in self.changes:
-                frames.append(self.changes[relation.name].removed.lazy())
+                columns = self._columns(relation, (*probes, *asked))
+                removed = self.changes[relation.name].removed(columns)
+                frames.append(removed.lazy())
             rows = [values_of(among(each, probes, values), asked) for each in frames]
             return pl.concat(rows).unique().collect(engine="streaming")
         if isinstance(relation, SetOperation):
@@ -270,6 +286,12 @@ class Reach:
         renamed = part.rename({old: str(new) for new, old in enumerate(part.columns)})
         self.needed(relation, tuple(kept), renamed, needs)
 
+    def _columns(self, table: Table, terms: Terms) -> list[str]:
+        """The columns of a table that terms read; one at least, that there are rows."""
+        known = self.tables[table.name].collect_schema().names()
+        read = {each.name for term in terms for each in term.find_all(Column)}
+        return [name for name in known if name in read] or known[:1]
+
     # ---- MEMORY ---- #
 
     def _changed(self, relation: Relation) -> bool:
@@ -284,17 +306,45 @@ class Reach:
         return self._known[question][1]
 
 
+def merged(needs: Sequence[tuple[Terms, pl.DataFrame]]) -> list[tuple[Terms, pl.DataFrame]]:
+    """The same needs, those by the same terms as one."""
+    found = dict[tuple[str, ...], tuple[Terms, list[pl.DataFrame]]]()
+    for terms, values in needs:
+        found.setdefault(_text(terms), (terms, []))[1].append(values)
+    return [(terms, pl.concat(parts).unique()) for terms, parts in found.values()]
+
+
 def rows_needed(frame: pl.LazyFrame, needs: Sequence[tuple[Terms, pl.DataFrame]]) -> pl.LazyFrame:
     """The rows of a table that meet any of the needs, each once."""
-    merged = dict[tuple[str, ...], tuple[Terms, list[pl.DataFrame]]]()
-    for terms, values in needs:
-        merged.setdefault(_text(terms), (terms, []))[1].append(values)
-    wanted = [(terms, pl.concat(parts).unique()) for terms, parts in merged.values()]
-    if len(wanted) == 1:
-        return among(frame, *wanted[0])
+    if len(needs) == 1:
+        return among(frame, *needs[0])
     numbered = frame.with_row_index("_place")
-    found = pl.concat([among(numbered, *each) for each in wanted])
+    found = pl.concat([among(numbered, *each) for each in needs])
     return found.unique("_place").drop("_place")
+
+
+def rows_changed(
+    changes: Changes,
+    key: Sequence[str],
+    columns: Sequence[str],
+    needs: Sequence[tuple[Terms, pl.DataFrame]],
+) -> pl.LazyFrame | None:
+    """The rows that meet the need, where all of them are among those that changed; else None.
+
+    So it is where the need names keys of changed rows alone and no two rows share a key: a row that
+    has one of these keys and did not change would have shared it with the one that did.
+    """
+    (terms, values), *others = needs
+    places = {term.name: str(at) for at, term in enumerate(terms) if isinstance(term, Column)}
+    if others or not key or not set(key) <= places.keys():
+        return None
+    wanted = values.select(pl.col(places[name]).alias(name) for name in key)
+    changed = pl.concat([changes.removed(key), changes.added(key)])
+    if wanted.schema != changed.schema or len(
+        wanted.join(changed, on=list(key), how="anti", nulls_equal=True)
+    ):
+        return None
+    return among(changes.added(columns).lazy(), terms, values)
 
 
 # ---- VALUES ---- #

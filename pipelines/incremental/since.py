@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from deltalake import DeltaTable
@@ -32,6 +32,7 @@ def part_since(
     inputs: Mapping[str, DeltaTable],
     last: str | None,
     recipe: str,
+    unique: Mapping[str, Sequence[str]],
 ) -> Part:
     """The part of a table that the changes of its inputs since its last build can reach.
 
@@ -41,6 +42,7 @@ def part_since(
         inputs: The versions to build from.
         last: The recipe of the last build; None where there was none.
         recipe: The recipe of this one.
+        unique: The columns of an input that no two of its rows share, where there are such.
 
     Raises:
         NotProvable: when the table has to be computed whole.
@@ -58,7 +60,8 @@ def part_since(
     }
     tables = {name: lake.scan_handle(handle) for name, handle in inputs.items()}
     changed = {name: each for name, each in changes.items() if each.rows}
-    return part_of(query, tables, changed, contract.key, _as_given(contract))
+    given = _as_given(contract)
+    return part_of(query, tables, changed, contract.key, given, unique)
 
 
 def _as_given(contract: Contract) -> list[str]:

@@ -8,10 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import polars as pl
+import pytest
 from hypothesis import event, given, settings
 from hypothesis import strategies as st
 
 from pipelines.gold import build
+from pipelines.incremental import changes
 from tests.properties.small_shop import (
     CUSTOMERS,
     GOLD,
@@ -190,11 +192,18 @@ QUERIES = st.one_of(grouped(), by_row(), united())
 
 
 @settings(max_examples=60)
-@given(query=QUERIES, first=FIRST, steps=st.lists(CHANGES, min_size=1, max_size=3))
+@given(
+    query=QUERIES,
+    first=FIRST,
+    steps=st.lists(CHANGES, min_size=1, max_size=3),
+    small=st.sampled_from([-1, 100_000]),
+)
 def test_a_part_and_the_whole_are_equal(
-    query: tuple[str, list[str]], first: Change, steps: list[Change]
+    query: tuple[str, list[str]], first: Change, steps: list[Change], small: int
 ):
-    with tempfile.TemporaryDirectory() as name:
+    """`small` tells of how many rows a table is whose changes are read at once; none: as asked for."""
+    with tempfile.TemporaryDirectory() as name, pytest.MonkeyPatch.context() as patch:
+        patch.setattr(changes, "_SMALL_TABLE", small)
         lake, catalog = shop(Path(name)), contract_for(Path(name), *query)
         change(lake, first)
         build(lake, catalog, GOLD, batch_id="b0", now=NOW)

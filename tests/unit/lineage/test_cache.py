@@ -10,9 +10,7 @@ from lineage.cache import Traces
 from lineage.columns import trace
 from lineage.errors import LineageError
 
-SQL = (
-    "SELECT o.a, SUM(o.b) OVER (PARTITION BY o.c) AS s, 1 AS one FROM db.s.o AS o WHERE o.d > 1"
-)
+SQL = "SELECT o.a, SUM(o.b) OVER (PARTITION BY o.c) AS s, 1 AS one FROM db.s.o AS o WHERE o.d > 1"
 SCHEMA = {"db.s.o": ["a", "b", "c", "d"], "db.s.other": ["x"]}
 
 
