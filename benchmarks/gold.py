@@ -67,8 +67,21 @@ def _contract(name: str) -> Contract:
     return Contract.model_validate(given).model_copy(update={"sql": sql})
 
 
+def _silver(table: str, key: str) -> Contract:
+    given = {
+        "table": table,
+        "description": "For the benchmark.",
+        "owner": "bench",
+        "source": {"connector": "postgres", "topic": table},
+        "key": [key],
+        "columns": {key: {"type": "int64"}},
+    }
+    return Contract.model_validate(given)
+
+
 def _catalog() -> Catalog:
     contracts = [_contract(name) for name in TABLES]
+    contracts += [_silver(ORDERS, "order_id"), _silver(CUSTOMERS, "customer_id")]
     return Catalog(Path(), {contract.table: contract for contract in contracts})
 
 

@@ -154,7 +154,8 @@ def _at(snapshot: Snapshot, places: pl.DataFrame, columns: Sequence[str]) -> pl.
     for file in snapshot.files:
         if file.path in at:
             here = pl.col("_row").is_in(at[file.path].implode())
-            parts.append(live_rows(replace(snapshot, files=(file,)), columns, predicate=here))
+            bare = replace(snapshot, files=(replace(file, vector=None),))  # none of them is marked
+            parts.append(live_rows(bare, columns, predicate=here))
     return pl.concat(parts).collect(engine="streaming")
 
 

@@ -159,8 +159,7 @@ def _found(
     frames = dict(reach.tables)
     for name, wanted in needs.items():
         if wanted is not None:
-            rows = _rows(query, reach, name, merged(wanted), unique.get(name, ()))
-            frames[name] = rows.collect(engine="streaming").lazy()
+            frames[name] = _rows(query, reach, name, merged(wanted), unique.get(name, ()))
     named = values.rename(dict(zip(values.columns, columns, strict=True)))
     changed = sum(each.rows for each in reach.changes.values())
     return Part(columns=columns, values=named, frames=frames, changed_rows=changed)

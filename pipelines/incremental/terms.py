@@ -140,7 +140,12 @@ def evaluated(frame: pl.LazyFrame, terms: Terms, prefix: str) -> pl.LazyFrame:
 
 
 def _text(term: exp.Expr) -> str:
-    return term.sql(identify=True)
+    """The term for Polars. What a cast refuses is null: the query's WHERE keeps such a row away."""
+    lenient = exp.Paren(this=term.copy())  # so that the term itself can be replaced
+    for node in list(lenient.find_all(exp.Cast)):
+        if type(node) is exp.Cast:
+            node.replace(exp.TryCast(this=node.this, to=node.to))
+    return lenient.sql(identify=True)
 
 
 def values_of(frame: pl.LazyFrame, terms: Terms) -> pl.LazyFrame:

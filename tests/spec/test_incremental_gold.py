@@ -76,6 +76,11 @@ IN_PART = {
         ORDERS,
         1,
     ),
+    "a group by a cast that only some rows stand": (
+        f"SELECT CAST(CASE WHEN o.status = 'paid' THEN '1' ELSE o.status END AS BIGINT) AS k, COUNT(*) AS n FROM {ORDERS} o WHERE o.status = 'paid' GROUP BY CAST(CASE WHEN o.status = 'paid' THEN '1' ELSE o.status END AS BIGINT)",
+        ORDERS,
+        1,
+    ),
     "a count of different values": (
         f"SELECT o.status AS k, COUNT(DISTINCT o.customer_id) AS n FROM {ORDERS} o GROUP BY o.status",
         ORDERS,
