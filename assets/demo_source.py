@@ -260,7 +260,7 @@ class Database:
         row = after or before or {}
         name = self.tables[table].key
         key = {name: row[name]}
-        value = self._envelope(table, op, before and _wire(before), after and _wire(after), **log)
+        value = self._envelope(table, op, before and wire(before), after and wire(after), **log)
         self._put(self.topic(table), _json(key), _json(value), headers)
 
     def _tombstone(self, table: str, row: Row, headers: tuple[tuple[str, bytes], ...] = ()) -> None:
@@ -333,7 +333,7 @@ def _json(value: object) -> bytes:
     return json.dumps(value, separators=(",", ":"), ensure_ascii=False).encode()
 
 
-def _wire(row: Row) -> Row:
+def wire(row: Row) -> Row:
     """Values as the connector writes them: decimals in base64, instants as text, local times in microseconds."""
     return {name: _wire_value(value) for name, value in row.items()}
 
