@@ -17,8 +17,7 @@ from pipelines.contract import Column, Contract
 from pipelines.contract.rules import rules_of
 from pipelines.gold import Built
 from pipelines.silver import Applied
-from quality_rules.results import RuleResult
-from quality_rules.rule import Rule, Severity
+from quality_rules.rule import Rule
 
 _LAYER_KINDS = {
     "bronze": {"bronze", "kafka", "deltalake"},
@@ -136,28 +135,3 @@ def run_metadata(
         **told,
         **extra,
     }
-
-
-def check_result(result: RuleResult, key: dg.AssetKey) -> dg.AssetCheckResult:
-    """A rule's result as an asset check: how many rows, how many broke it, and the keys of some."""
-    passed = result.failed_count == 0
-    grave = result.rule.severity is Severity.ERROR
-    metadata: dict[str, Any] = {
-        "record_count": result.record_count,
-        "failed_count": result.failed_count,
-        "success_rate": float(result.success_rate),
-        "severity": result.rule.severity.value,
-    }
-    if result.sample:
-        records = [
-            dg.TableRecord({name: str(value) for name, value in row.items()})
-            for row in result.sample
-        ]
-        metadata["sample_keys"] = dg.MetadataValue.table(records)
-    return dg.AssetCheckResult(
-        asset_key=key,
-        check_name=result.rule.name,
-        passed=passed,
-        severity=dg.AssetCheckSeverity.ERROR if grave else dg.AssetCheckSeverity.WARN,
-        metadata=metadata,
-    )

@@ -9,8 +9,8 @@ from typing import Any
 
 import dagster as dg
 
+from assets.checks import check_results, check_specs
 from assets.describe import (
-    check_result,
     definition_metadata,
     kinds,
     owners,
@@ -29,16 +29,13 @@ from pipelines.gold import Built, build, inputs_of
 from pipelines.ingest import capture_kafka, open_lake
 from pipelines.plan import parents_of
 from pipelines.provenance import LINEAGE, keep_lineage, source_of
-from pipelines.quality import judge_table, judged_rows, keep_results, keep_rules, table_parents
+from pipelines.quality import judge_table, keep_results, keep_rules
 from pipelines.run_events import Told
 from pipelines.settings import load_settings
 from pipelines.silver import Applied, apply
 from pipelines.status import count
 from pipelines.storage import Lake
 from pipelines.version import CODE_VERSION
-
-#: The check by which Great Expectations speaks of a whole table.
-GX_CHECK = "great_expectations"
 
 
 def source_assets(catalog: Catalog) -> list[dg.AssetSpec]:
@@ -187,19 +184,6 @@ def lineage_asset(catalog: Catalog) -> dg.AssetsDefinition:
 
 def _asset(contract: Contract, deps: Sequence[dg.AssetKey], lineage: TableLineage) -> Any:
     key = key_of(contract.table)
-    names = [rule.name for rule in rules_of(contract) if rule.active]
-    descriptions = {
-        rule.name: rule.description or f"{rule.kind} on {', '.join(rule.columns) or 'the row'}"
-        for rule in rules_of(contract)
-    }
-    checks = [dg.AssetCheckSpec(name, asset=key, description=descriptions[name]) for name in names]
-    checks.append(
-        dg.AssetCheckSpec(
-            GX_CHECK,
-            asset=key,
-            description="The contract as a Great Expectations suite, over the whole table.",
-        )
-    )
     return dg.asset(
         key=key,
         deps=list(deps),
@@ -210,7 +194,7 @@ def _asset(contract: Contract, deps: Sequence[dg.AssetKey], lineage: TableLineag
         tags=dict.fromkeys(contract.tags, ""),
         metadata=definition_metadata(contract, lineage, load_settings().catalog),
         code_version=code_version(contract),
-        check_specs=checks,
+        check_specs=list(check_specs(contract)),
         freshness_policy=dg.FreshnessPolicy.time_window(fail_window=contract.freshness)
         if contract.freshness
         else None,
@@ -242,37 +226,5 @@ def _result(
         asset_key=key,
         metadata=run_metadata(report, rows, lineage, extra),
         data_version=data_version(lake, contract.table),
-        check_results=[
-            *(check_result(result, key) for result in results),
-            _expectations(lake, contract, key),
-        ],
-    )
-
-
-def _expectations(lake: Lake, contract: Contract, key: dg.AssetKey) -> dg.AssetCheckResult:
-    """What Great Expectations says of the table; imported here, since that takes five seconds."""
-    from quality_rules.expectations import validate
-
-    rules = rules_of(contract)
-    report = validate(
-        judged_rows(lake, contract),
-        rules,
-        table_parents(lake, rules),
-        table=contract.table,
-        key=contract.key,
-        hidden=contract.classified(),
-    )
-    return dg.AssetCheckResult(
-        asset_key=key,
-        check_name=GX_CHECK,
-        passed=report.success,
-        severity=dg.AssetCheckSeverity.WARN,
-        metadata={
-            "expectations": len(report.results),
-            "failed": ", ".join(
-                sorted(result.rule for result in report.results if not result.success)
-            )
-            or "none",
-            "result": dg.MetadataValue.json(report.raw.to_json_dict()),
-        },
+        check_results=list(check_results(lake, contract, results, now, context.run.run_id)),
     )

@@ -220,6 +220,11 @@ class Contract(Strict):
         default=None, description="How many people each row stands for, at least (gold)."
     )
     rules: tuple[AnyRule, ...] = ()
+    on_error: Literal["go_on", "stop"] = Field(
+        default="go_on",
+        description="What follows when rows break an error rule, beside their quarantine: with 'stop', "
+        "Dagster builds nothing of this table in that run.",
+    )
     path: Path = Field(default=Path(), exclude=True, json_schema_extra={"deprecated": True})
     sql: str | None = Field(default=None, exclude=True, json_schema_extra={"deprecated": True})
 

@@ -225,7 +225,8 @@ def _tags(static: str) -> str:
 def _put_assets(static: Path) -> None:
     """Our assets instead of the pictures that Great Expectations copies beside its pages."""
     icon = static / "images" / "favicon.ico"
-    kept = icon.read_bytes() if icon.exists() else b""
-    shutil.rmtree(static, ignore_errors=True)
-    shutil.copytree(_ASSETS, static)
-    (static / "favicon.ico").write_bytes(kept)
+    if icon.exists():
+        shutil.copyfile(icon, static / "favicon.ico")
+    for part in ("fonts", "images", "styles"):
+        shutil.rmtree(static / part, ignore_errors=True)
+    shutil.copytree(_ASSETS, static, dirs_exist_ok=True)

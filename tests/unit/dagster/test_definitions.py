@@ -10,11 +10,11 @@ from pathlib import Path
 import dagster as dg
 import pytest
 
+from assets.checks import GX_CHECK
 from assets.definitions import definitions_of
 from assets.demo import STORIES, assets_of
 from assets.demo_shop import generate
 from assets.demo_source import recorded_lines
-from assets.factory import GX_CHECK
 from assets.keys import key_of
 from pipelines.bronze import Bronze
 from pipelines.capture.embedded import EmbeddedBroker, Outgoing
@@ -88,6 +88,43 @@ def test_every_rule_is_a_check_and_failures_show_keys_but_no_personal_value(
     assert not evaluations[orders, GX_CHECK].passed
     shown = " ".join(str(evaluation.metadata) for evaluation in evaluations.values())
     assert "@example.org" not in shown
+
+
+def test_an_error_rule_stops_what_is_made_of_the_table_where_the_contract_says_so(
+    lake: Lake, catalog: Catalog
+):
+    stopping = catalog["silver.commerce.orders"].model_copy(update={"on_error": "stop"})
+    with dg.DagsterInstance.ephemeral() as instance:
+        result = run(instance, catalog.having(stopping))
+    assert not result.success
+    done = {event.step_key for event in result.all_events if event.is_step_success}
+    assert not {"gold__commerce__order_facts", "gold__commerce__daily_sales"} & done
+    assert {"silver__commerce__customers", "gold__commerce__dim_product"} <= done
+    # What was found is there all the same, and the table with it.
+    found = {
+        e.check_name: e
+        for e in result.get_asset_check_evaluations()
+        if e.asset_key == key_of("silver.commerce.orders")
+    }
+    assert found["total_amount_range"].blocking
+    assert not found["total_amount_range"].passed
+    assert lake.version("silver.commerce.orders") is not None
+
+
+def test_checks_show_their_trend_and_the_page_of_data_docs(lake: Lake, catalog: Catalog):
+    with dg.DagsterInstance.ephemeral() as instance:
+        run(instance, catalog)
+        evaluations = {
+            (e.asset_key, e.check_name): e.metadata
+            for e in run(instance, catalog).get_asset_check_evaluations()
+        }
+    orders = key_of("silver.commerce.orders")
+    trend = str(evaluations[orders, "total_amount_range"]["trend"].value)
+    assert trend.startswith("`██` failed rows")
+    assert trend.count("\n| 2") == 2
+    page = str(evaluations[orders, GX_CHECK]["data_docs"].value)
+    assert page.startswith(f"file://{lake.root}/_data_docs/validations/silver/commerce/orders/")
+    assert Path(page.removeprefix("file://")).is_file()
 
 
 def test_a_failing_table_stops_only_what_depends_on_it(lake: Lake, catalog: Catalog):
