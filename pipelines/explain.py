@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 
 import polars as pl
 from deltalake import DeltaTable
@@ -80,7 +81,7 @@ def explain(lake: Lake, catalog: Catalog, table: str, key: Sequence[str]) -> Exp
     found = _Found(lake, catalog)
     handle = lake.handle(table)
     frame = lake.scan_handle(handle).with_row_index(ROW)
-    numbers = frame.filter(_is_key(contract, key)).select(ROW).collect().to_series()
+    numbers = frame.filter(is_key(contract, key)).select(ROW).collect().to_series()
     if numbers.is_empty():
         raise QueryError(
             f"{table} has no row with the key {', '.join(contract.key)} that you gave",
@@ -90,7 +91,7 @@ def explain(lake: Lake, catalog: Catalog, table: str, key: Sequence[str]) -> Exp
     return found.finish()
 
 
-def _is_key(contract: Contract, key: Sequence[str]) -> pl.Expr:
+def is_key(contract: Contract, key: Sequence[str]) -> pl.Expr:
     """The condition on the key's columns.
 
     Raises:
@@ -117,16 +118,27 @@ def _is_key(contract: Contract, key: Sequence[str]) -> pl.Expr:
 def _parsed(text: str, kind: pl.DataType) -> pl.Series | None:
     given = pl.Series([text])
     try:
-        if isinstance(kind, pl.Datetime):
-            zoned = given.str.to_datetime(time_unit="us", time_zone=kind.time_zone, strict=False)
-            parsed = zoned
+        if isinstance(kind, pl.Date):
+            parsed = given.str.to_date(strict=False)
+        elif isinstance(kind, pl.Datetime):
+            parsed = _instant(text, kind)
         elif isinstance(kind, pl.Boolean):
             parsed = given.replace_strict({"true": True, "false": False}, default=None)
         else:
             parsed = given.cast(kind, strict=False)
-    except pl.exceptions.PolarsError:
+    except (pl.exceptions.PolarsError, ValueError):
         return None
     return None if parsed.is_null().all() else parsed
+
+
+def _instant(text: str, kind: pl.Datetime) -> pl.Series:
+    """An ISO 8601 time; one without a zone is UTC where the column has a zone."""
+    told = datetime.fromisoformat(text)
+    if kind.time_zone is None:
+        told = (told if told.tzinfo is None else told.astimezone(UTC)).replace(tzinfo=None)
+    elif told.tzinfo is None:
+        told = told.replace(tzinfo=UTC)
+    return pl.Series([told]).cast(kind)
 
 
 class _Found:

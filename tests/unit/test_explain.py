@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from datetime import UTC, date, datetime
+from decimal import Decimal
 from pathlib import Path
 
 import polars as pl
@@ -16,6 +18,7 @@ from lineage.pieces import relations_of
 from pipelines.cli import app
 from pipelines.contract import Contract
 from pipelines.errors import QueryError
+from pipelines.explain import is_key
 from pipelines.gold import result_over
 from pipelines.origins import Origins, numbered, origins_of
 from tests.unit.openlineage.parts import Shop
@@ -189,6 +192,31 @@ def test_rows_of_a_group_are_found_and_enough_whatever_the_data(
         mine = frame.filter((pl.col("one") == row["one"][0]) & (pl.col("n") > 1))
         assert found.proven
         assert found.rows["silver.s.orders"].to_list() == mine["id"].to_list()
+
+
+@pytest.mark.parametrize(
+    ("kind", "text", "value"),
+    [
+        ("date", "2026-01-05", date(2026, 1, 5)),
+        ("timestamp", "2026-01-05T10:00:00+01:00", datetime(2026, 1, 5, 9, tzinfo=UTC)),
+        ("timestamp", "2026-01-05 09:00:00.000001", datetime(2026, 1, 5, 9, 0, 0, 1, tzinfo=UTC)),
+        ("bool", "true", True),
+        ("decimal(6,2)", "1.5", Decimal("1.50")),
+        ("int64", "7", 7),
+        ("date", "yesterday", None),
+        ("int64", "seven", None),
+        ("bool", "perhaps", None),
+    ],
+)
+def test_a_key_is_read_as_its_column_is(kind: str, text: str, value: object) -> None:
+    contract = contract_of("SELECT 1", "at", at=kind)
+    if value is None:
+        with pytest.raises(QueryError, match="not of type"):
+            is_key(contract, [text])
+        return
+    stored = contract.columns["at"].type.stored
+    frame = pl.DataFrame({"at": [value, None]}, schema={"at": stored})
+    assert frame.filter(is_key(contract, [text]))["at"].to_list() == [value]
 
 
 # ---- THE COMMAND ---- #
