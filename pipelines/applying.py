@@ -171,8 +171,8 @@ class Work:
     ) -> _Decision:
         candidates = self._candidates(rows, waiting)
         keys = candidates.select(self.key)
-        silver = state.silver.find(keys, self.key, list(ORDER))
         buried = newest(state.tombstones.find(keys, self.key, list(ORDER)).drop(FOUND), self.key)
+        silver = state.silver.find_older(candidates, self.key, buried.select(self.key))
         truncated = self._last_truncate(truncates, state)
         compared = _beside(
             _beside(candidates, newest(silver, self.key), self.key, "silver:"),

@@ -17,10 +17,10 @@ import polars as pl
 from deltalake import DeltaTable
 
 from pipelines.change.images import UPSERT
-from pipelines.change.position import ORDER, is_before
+from pipelines.change.position import ORDER, exceeds, is_before
 from pipelines.change.reduce import UNAVAILABLE, UNDECODABLE
 from pipelines.contract import Contract
-from pipelines.delta import Snapshot, live_rows, locate, read_snapshot
+from pipelines.delta import Snapshot, live_rows, locate, lookup, read_places, read_snapshot
 from pipelines.storage import Lake, schema_of
 from quality_rules.split import SPECIAL, VERDICT
 
@@ -137,7 +137,41 @@ class Place:
 
     def find(self, keys: pl.DataFrame, on: Sequence[str], columns: Sequence[str]) -> pl.DataFrame:
         """The rows of these keys: `on`, `columns`, `_file`, `_row`."""
-        return locate(self.snapshot, keys, on, columns)
+        places = lookup(self.snapshot, keys, on)
+        if places is None:
+            return locate(self.snapshot, keys, on, columns)
+        return read_places(self.snapshot, places, on, columns)
+
+    def find_older(
+        self, rows: pl.DataFrame, on: Sequence[str], exact: pl.DataFrame
+    ) -> pl.DataFrame:
+        """The stored rows of the keys of `rows`: `on`, the order columns, `_file`, `_row`.
+
+        Where a row is newer than its file's largest position it is newer than what is stored, and that
+        bound is given instead of the stored position, which then need not be read. Not so for the keys
+        of `exact`.
+        """
+        places = lookup(self.snapshot, rows, on)
+        if places is None:
+            return locate(self.snapshot, rows, on, ORDER)
+        bounded = places.join(self._bounds(), on="_file", how="left").with_columns(
+            pl.col(name).cast(pl.Int64) for name in ORDER
+        )
+        new = rows.select(*on, *(pl.col(name).alias(f"new:{name}") for name in ORDER))
+        compared = bounded.join(new, on=list(on), how="left")
+        pairs = [(pl.col(f"new:{name}"), pl.col(name)) for name in ORDER]
+        newer = exceeds(pairs) & pl.all_horizontal(pl.col(name).is_not_null() for name in ORDER)
+        clear = compared.filter(newer).join(exact, on=list(on), how="anti").select(bounded.columns)
+        others = places.join(clear.select(FOUND), on=FOUND, how="anti")
+        read = read_places(self.snapshot, others, on, ORDER)
+        return pl.concat([read, clear.select(read.columns)])
+
+    def _bounds(self) -> pl.DataFrame:
+        """For each file positions that none of its rows exceeds; null where the log does not tell."""
+        told = [(file.path, file.stats.get("maxValues", {})) for file in self.snapshot.files]
+        rows = [(path, *(most.get(name) for name in ORDER)) for path, most in told]
+        schema = {"_file": pl.String(), **dict.fromkeys(ORDER, pl.Int64())}
+        return pl.DataFrame(rows, schema=schema, orient="row")
 
     def older_than(self, position: Sequence[int], on: Sequence[str]) -> pl.DataFrame:
         """The rows older than a position: `on`, the order columns, `_file`, `_row`."""

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from deltalake import DeltaTable
 from deltalake.exceptions import CommitFailedError, DeltaError
 
-from pipelines.delta import fold, read_snapshot
+from pipelines.delta import fold, purge, read_snapshot
 from pipelines.errors import ConflictError, LakeError
 from pipelines.storage import Lake
 
@@ -69,6 +69,8 @@ def _keep(lake: Lake, table: str, retention_hours: int | None) -> Kept:
     kept = _fold(lake, table) if _has_vectors(handle) else _compact(handle, table)
     if retention_hours is None:
         return kept
+    if _has_vectors(handle):
+        purge(read_snapshot(lake.path(table), lake.options))
     deleted = lake.handle(table).vacuum(
         retention_hours=retention_hours,
         enforce_retention_duration=False,

@@ -8,7 +8,8 @@ delta-rs' query engine, DuckDB and Spark read them.
 
 from pipelines.delta.commit import commit_changes
 from pipelines.delta.fold import Folded, fold
-from pipelines.delta.rows import live_rows, locate
+from pipelines.delta.index import lookup, purge
+from pipelines.delta.rows import live_rows, locate, read_places
 from pipelines.delta.snapshot import ActiveFile, Snapshot, read_snapshot
 
 __all__ = [
@@ -19,5 +20,8 @@ __all__ = [
     "fold",
     "live_rows",
     "locate",
+    "lookup",
+    "purge",
+    "read_places",
     "read_snapshot",
 ]

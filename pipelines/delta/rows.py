@@ -44,6 +44,25 @@ def locate(
     return pl.concat(parts).collect(engine="streaming")
 
 
+def read_places(
+    snapshot: Snapshot, places: pl.DataFrame, on: Sequence[str], columns: Sequence[str]
+) -> pl.DataFrame:
+    """`on`, `columns`, `_file` and `_row` of the rows at these places; other files are not opened."""
+    wanted = list(dict.fromkeys([*on, *columns]))
+    parts = [_nothing(snapshot, wanted)]
+    at = {str(path): rows["_row"] for (path,), rows in places.group_by("_file")}
+    for file in snapshot.files:
+        if file.path in at:
+            here = pl.col("_row").is_in(at[file.path].implode())
+            parts.append(_file_rows(snapshot, file, wanted, here))
+    return pl.concat(parts).collect(engine="streaming")
+
+
+def location_of(snapshot: Snapshot, file: ActiveFile) -> str:
+    """Where a data file lies, as Polars takes it."""
+    return f"{snapshot.uri.rstrip('/')}/{unquote(file.path)}".removeprefix("file://")
+
+
 def _nothing(snapshot: Snapshot, columns: Sequence[str]) -> pl.LazyFrame:
     return pl.LazyFrame(schema={**{name: snapshot.schema[name] for name in columns}, **_PLACE})
 
@@ -51,7 +70,7 @@ def _nothing(snapshot: Snapshot, columns: Sequence[str]) -> pl.LazyFrame:
 def _file_rows(
     snapshot: Snapshot, file: ActiveFile, columns: Sequence[str], predicate: pl.Expr | None
 ) -> pl.LazyFrame:
-    location = f"{snapshot.uri.rstrip('/')}/{unquote(file.path)}".removeprefix("file://")
+    location = location_of(snapshot, file)
     types = {name: snapshot.schema[name] for name in columns}
     rows = pl.scan_parquet(
         location, storage_options=dict(snapshot.options) or None, glob=False, row_index_name="_row"
