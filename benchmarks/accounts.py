@@ -121,25 +121,25 @@ def with_block(payload: str) -> str:
     return f'{{"schema":{schema_block()},"payload":{payload}}}'
 
 
-def land(lake: Lake, keys: Iterable[int]) -> int:
-    """Lands one update of each key; how many."""
+def land(lake: Lake, keys: Iterable[int], first: int = 0) -> int:
+    """Lands one update of each key, from a topic's offset on; how many."""
     chosen = list(keys)
     count = len(chosen)
     columns = Columns(
         topics=[TOPIC] * count,
         partitions=[0] * count,
-        offsets=list(range(count)),
+        offsets=list(range(first, first + count)),
         timestamps=[(1, 1795225400299)] * count,
         keys=[b'{"id":%d}' % key for key in chosen],
-        values=[event(number, key).encode() for number, key in enumerate(chosen)],
+        values=[event(number, key).encode() for number, key in enumerate(chosen, first)],
     )
     frame, schemas = to_frame(columns, BlockCutter())
     place = Partition(TOPIC, 0)
     Bronze(lake, CATALOG).land(
         RecordBatch(
             frame=frame,
-            start_offsets={place: 0},
-            next_offsets={place: count},
+            start_offsets={place: first},
+            next_offsets={place: first + count},
             origin=Origin(cluster="bench"),
             schemas=schemas,
         )
