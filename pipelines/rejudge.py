@@ -153,7 +153,8 @@ def _moved_values(lake: Lake, rule: Rule, since: int | None, upto: int | None) -
         moved = changes_between(old, new, [column])
     except (NotProvable, LakeError):
         return None
-    return moved.both()[column].drop_nulls().unique()
+    both = pl.concat([moved.removed([column]), moved.added([column])])
+    return both[column].drop_nulls().unique()
 
 
 def _all_rows(work: Work, silver: Snapshot, columns: Sequence[str]) -> Iterator[pl.DataFrame]:
