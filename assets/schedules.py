@@ -3,10 +3,12 @@
 import hashlib
 import json
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from typing import Any
 
 import dagster as dg
 
+from pipelines.alerts import tell_of_trouble
 from pipelines.contract import Catalog
 from pipelines.errors import MedallionError
 from pipelines.ingest import open_lake
@@ -117,3 +119,22 @@ def news_sensor(catalog: Catalog) -> dg.SensorDefinition:
         )
 
     return news
+
+
+def alerts_sensor(catalog: Catalog) -> dg.SensorDefinition:
+    """Looks every five minutes for what went wrong, and tells who asked for it."""
+
+    @dg.sensor(
+        name="alerts",
+        minimum_interval_seconds=300,
+        default_status=dg.DefaultSensorStatus.RUNNING,
+        description="Tells of failed error rules, growing quarantines and stale tables (alerts.yaml).",
+    )
+    def alerts(context: dg.SensorEvaluationContext) -> dg.SkipReason:
+        settings, said = load_settings(), list[str]()
+        tell_of_trouble(settings, open_lake(settings), catalog, datetime.now(UTC), said.append)
+        for each in said:
+            context.log.warning(each)
+        return dg.SkipReason("; ".join(said) or "what is new was told")
+
+    return alerts

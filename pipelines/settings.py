@@ -21,6 +21,7 @@ _PLAIN = (
     "MEDALLION_LAKE",
     "MEDALLION_BOOTSTRAP",
     "MEDALLION_ASSETS",
+    "MEDALLION_ALERTS",
     "MEDALLION_REGISTRY",
     "MEDALLION_CATALOG",
     "MEDALLION_MASK_SALT",
@@ -29,8 +30,9 @@ _PLAIN = (
 _KAFKA = "MEDALLION_KAFKA_"
 _STORAGE = "MEDALLION_STORAGE_"
 _REGISTRY = "MEDALLION_REGISTRY_"
+_ALERTS = "MEDALLION_ALERTS_"
 
-_OPEN_ENDED = (_KAFKA, _STORAGE, _REGISTRY)
+_OPEN_ENDED = (_KAFKA, _STORAGE, _REGISTRY, _ALERTS)
 
 #: Names that other programs of this repository read: the test stack and Dagster's own storage.
 _OTHERS = ("MEDALLION_STACK_", "MEDALLION_DAGSTER_")
@@ -89,6 +91,9 @@ class Settings:
     storage: Options = field(default_factory=Options)
     registry: str | None = None
     registry_options: Options = field(default_factory=Options)
+    #: Who is told of what (`pipelines.alerts`), and the secrets of those who are: never printed.
+    alerts: Path | None = None
+    alert_secrets: Options = field(default_factory=Options)
     #: Where the pages of `medallion catalog` lie: a URL, or a folder. Dagster links each asset to its page.
     catalog: str | None = None
     #: Whether OpenLineage's own settings name a listener, and where events wait for it.
@@ -156,6 +161,8 @@ def load_settings(
         storage=Options({**_below(ours, _STORAGE, "_"), **_lines(storage, "--storage")}),
         registry=registry or ours.get("MEDALLION_REGISTRY"),
         registry_options=Options(_below(ours, _REGISTRY, ".")),
+        alerts=Path(ours["MEDALLION_ALERTS"]).expanduser() if "MEDALLION_ALERTS" in ours else None,
+        alert_secrets=Options(_below(ours, _ALERTS, "_")),
         catalog=ours.get("MEDALLION_CATALOG"),
         openlineage=_openlineage_told(given),
         outbox=_outbox(given),

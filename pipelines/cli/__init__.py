@@ -7,6 +7,7 @@ import sys
 import typer
 
 from pipelines.cli.again import app as again_app
+from pipelines.cli.alerts import alerts_app
 from pipelines.cli.catalog import app as catalog_app
 from pipelines.cli.contracts import contract_app
 from pipelines.cli.explain import app as explain_app
@@ -43,6 +44,7 @@ app.add_typer(contract_app, name="contract")
 app.add_typer(quarantine_app, name="quarantine")
 app.add_typer(letters_app, name="letters")
 app.add_typer(quality_app, name="quality")
+app.add_typer(alerts_app, name="alerts")
 
 
 def main(command: typer.Typer = app) -> None:

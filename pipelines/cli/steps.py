@@ -9,6 +9,7 @@ from typing import Annotated
 
 import typer
 
+from pipelines.alerts import tell_of_trouble
 from pipelines.avro import open_wire
 from pipelines.bronze import Landed
 from pipelines.capture.batch import BatchLimits
@@ -220,6 +221,7 @@ def run(
         keep_lineage(target, catalog, datetime.now(UTC))
         applied, failed = _apply_all(target, catalog, None, events)
         built, more = _build_all(target, catalog, None, events, failed)
+        tell_of_trouble(settings, target, catalog, datetime.now(UTC), note)
         if not as_json:
             say_captured(captured, as_json=False)
         finish([*applied, *built], {**failed, **more}, as_json=as_json)

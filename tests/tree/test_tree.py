@@ -30,6 +30,7 @@ BY_ROW = {
     "pipelines/change/position.py": "a handful of snapshots in a batch, not its rows",
     "pipelines/cli/explain.py": "rows that are printed",
     "pipelines/cli/look.py": "rows that are printed",
+    "pipelines/cli/alerts.py": "incidents that are printed",
     "pipelines/cli/quarantine.py": "rows that are printed",
     "pipelines/cli/show.py": "rows that are printed",
     "quality_rules/results.py": "at most twenty sample keys",

@@ -19,7 +19,8 @@ from assets.keys import key_of
 from pipelines.bronze import Bronze
 from pipelines.capture.embedded import EmbeddedBroker, Outgoing
 from pipelines.contract import Catalog, load_catalog
-from pipelines.ingest import capture_file
+from pipelines.ingest import capture_file, capture_kafka
+from pipelines.settings import load_settings
 from pipelines.storage import Lake
 
 ROOT = Path(__file__).parents[3]
@@ -211,3 +212,21 @@ def test_a_recorded_file_and_the_broker_give_the_same_rows(
         )
         assert left.equals(right)
     assert Bronze(recorded, catalog).lake is recorded
+
+
+def test_the_alerts_sensor_tells_who_asked(
+    lake: Lake, catalog: Catalog, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog
+):
+    sensor = definitions_of(catalog).get_repository_def().get_sensor_def("alerts")
+    with dg.DagsterInstance.ephemeral() as instance:
+        with dg.build_sensor_context(instance=instance) as context:
+            assert sensor(context).skip_message == "what is new was told"
+        capture_kafka(load_settings(), catalog)
+        (tmp_path / "alerts.yaml").write_text("receivers: {log: {kind: log}}\nstale: {to: [log]}\n")
+        monkeypatch.setenv("MEDALLION_ALERTS", str(tmp_path / "alerts.yaml"))
+        with (
+            caplog.at_level("WARNING", "medallion.alerts"),
+            dg.build_sensor_context(instance=instance) as context,
+        ):
+            sensor(context)
+    assert any("no news since" in said for said in caplog.messages)
