@@ -83,6 +83,10 @@ class Tracer(Expressions):
             if (key, name) not in self._used
         ]
 
+    def unread(self) -> list[Scope]:
+        """The queries of a WITH that no query reads; what they say was not followed."""
+        return [s for s in self._by_id.values() if s.is_cte and id(s) not in self._relations]
+
     def _refer(self, reference: Reference) -> None:
         if self._output is not None:
             self._references.setdefault(self._output, []).append(reference)

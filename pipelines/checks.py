@@ -149,6 +149,9 @@ def _other_columns(contract: Contract, found: Traced) -> Iterator[Finding]:
 
 
 def _unused(contract: Contract, found: Traced) -> Iterator[Finding]:
+    for scope in found.tracer.unread():
+        where = place(contract.sql or "", scope.expression)
+        yield Finding(contract.path.with_suffix(".sql"), f"{_named(scope)} is never read", where)
     for scope, name in found.tracer.unused():
         node = projection_of(scope, name)
         where = _NOWHERE if node is None else place(contract.sql or "", node)

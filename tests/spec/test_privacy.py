@@ -184,6 +184,36 @@ def test_values_leak_and_conditions_are_noted(shop: Shop, expression: str, leaks
         assert any("confidential silver.shop.customers.email decides" in n for n in findings.notes)
 
 
+EMAIL = "silver.shop.customers AS c"
+
+
+@pytest.mark.parametrize(
+    "sql",
+    [
+        f"SELECT * EXCLUDE (born) FROM (SELECT c.id, c.email, c.born FROM {EMAIL}) AS x",
+        f"SELECT c.id, UNNEST(STRING_TO_ARRAY(c.email, '@')) AS email FROM {EMAIL}",
+        f"SELECT l.id, m.email FROM silver.shop.leads AS l LEFT JOIN {EMAIL.replace(' c', ' m')} USING (id)",
+        f"SELECT l.id, (SELECT MIN(c.email) FROM {EMAIL} WHERE c.id = l.id) AS email FROM silver.shop.leads AS l",
+        f"SELECT l.id, l.mail AS email FROM silver.shop.leads AS l EXCEPT SELECT c.id, c.country FROM {EMAIL}"
+        f" UNION ALL SELECT c.id, c.email FROM {EMAIL}",
+        f"SELECT c.id, LAG(c.email) OVER (PARTITION BY c.country ORDER BY c.id) AS email FROM {EMAIL}",
+        f"SELECT x.id, x.a || x.b AS email FROM (SELECT c.id, SPLIT_PART(c.email, '@', 1) AS a, '' AS b FROM {EMAIL}) AS x",
+        f"SELECT h.id, h.email FROM history.shop.customers AS h WHERE h.is_current AND h.id IN (SELECT c.id FROM {EMAIL})",
+        f"SELECT MIN(c.id) AS id, STRING_AGG(c.email, ',') AS email FROM {EMAIL} GROUP BY c.country",
+        f"WITH a AS (SELECT c.id, c.email FROM {EMAIL}), b AS (SELECT a.id, a.email FROM a), c AS (SELECT b.id, b.email FROM b)"
+        " SELECT c.id, c.email FROM c",
+    ],
+)  # fmt: skip
+def test_no_construct_hides_a_value(shop: Shop, sql: str) -> None:
+    shop.gold("t", sql, {"id": ID, "email": {"type": "string", "mask": "redact"}})
+    findings = shop.check()
+    if any("the engine refuses it" in fault for fault in findings.faults):
+        pytest.fail("\n".join(findings.faults))
+    assert findings.faults == ()
+    shop.gold("t", sql, {"id": ID, "email": {"type": "string"}})
+    assert any("'email' is internal, but shows confidential" in f for f in shop.check().faults)
+
+
 def test_the_raw_event_is_of_the_class_of_its_highest_column(shop: Shop) -> None:
     shop.gold(
         "q",

@@ -160,3 +160,10 @@ def test_a_column_that_somebody_reads_is_no_note(root: Path, sql: str) -> None:
 )
 def test_types_that_can_hold_each_other(wanted: str, given: pl.DataType, holds: bool) -> None:
     assert can_hold(parse_type(wanted), given) == holds
+
+
+def test_a_with_that_nobody_reads_is_a_note(root: Path) -> None:
+    sql = f"WITH a AS (\n  SELECT o.note FROM {ORDERS} AS o\n)\nSELECT o.order_id AS x FROM {ORDERS} AS o"
+    gold(root, sql)
+    path = root / "shop/gold/g.sql"
+    assert check_sql(load_catalog(root)).notes == (f"{path}: line 2, column 10: 'a' is never read",)
