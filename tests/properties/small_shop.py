@@ -96,6 +96,19 @@ def typed(sql: str) -> tuple[str, dict[str, pl.DataType]]:
     return (f"SELECT {columns} FROM ({sql}) z" if small else sql), types
 
 
+def silver_contracts(folder: Path) -> None:
+    """The contracts of the silver tables, which tell their keys."""
+    path = folder / "assets" / "shop" / "silver"
+    path.mkdir(parents=True, exist_ok=True)
+    for table, key in KEYS.items():
+        name = table.rsplit(".", 1)[-1]
+        (path / f"{name}.yaml").write_text(
+            f"table: {table}\ndescription: d\nowner: o\nkey: [{key}]\n"
+            f"source: {{connector: postgres, topic: shop.public.{name}}}\n"
+            f"columns: {{{key}: {{type: int64}}}}\n"
+        )
+
+
 def contract_for(folder: Path, sql: str, keys: list[str]) -> Catalog:
     sql, types = typed(not_null(sql, keys))
     columns = {name: f"{{type: {type_name(dtype)}}}" for name, dtype in types.items()}
@@ -107,6 +120,7 @@ def contract_for(folder: Path, sql: str, keys: list[str]) -> Catalog:
         f"table: {GOLD}\ndescription: d\nowner: o\nbatch_id: etl\nkey: [{', '.join(keys)}]\ncolumns: {{{text}}}\n"
     )
     path.with_suffix(".sql").write_text(sql)
+    silver_contracts(folder)
     return load_catalog(folder / "assets")
 
 

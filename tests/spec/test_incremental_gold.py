@@ -30,6 +30,7 @@ FIRST: Change = {
             2: (2, day(1), "paid", None, 1),
             3: (2, day(2), "new", None, 4),
             4: (3, day(3), None, None, None),
+            5: (1, day(2), "sent", None, 3),
         },
         set(),
     ),
@@ -89,18 +90,29 @@ IN_PART = {
     "a dimension, by the rows that refer to it": (
         f"SELECT o.order_id AS k, c.country FROM {JOINED}",
         CUSTOMERS,
-        1,
+        2,
     ),
     "a dimension in a group": (
         f"SELECT o.status AS k, COUNT(DISTINCT c.country) AS n FROM {JOINED} GROUP BY o.status",
         CUSTOMERS,
         1,
     ),
-    "a type 2 join, by the history": (TYPE_2, RATES, 1),
+    "a type 2 join, by the history": (TYPE_2, RATES, 2),
     "a type 2 join, by the facts": (TYPE_2, ORDERS, 0),
     "a window by key": (
         f"SELECT o.order_id AS k, SUM(o.units) OVER (PARTITION BY o.customer_id) AS u FROM {ORDERS} o",
         ORDERS,
+        2,
+    ),
+    "windows by several keys": (
+        f"SELECT o.order_id AS k, SUM(o.units) OVER (PARTITION BY o.customer_id) AS u, SUM(o.units) OVER (PARTITION BY o.day) AS d FROM {ORDERS} o",
+        ORDERS,
+        2,
+    ),
+    "an ON that says something of other sources": (
+        f"SELECT o.order_id AS k, c.country, r.factor FROM {ORDERS} o INNER JOIN {CUSTOMERS} c ON o.customer_id = c.customer_id "
+        f"LEFT JOIN {RATES} r ON r.country = c.country AND o.units = c.parent_id AND r.rate_id = 1",
+        CUSTOMERS,
         2,
     ),
     "the newest of each key": (
@@ -117,7 +129,7 @@ IN_PART = {
     "a cross join, by the values it shows": (
         f"SELECT o.order_id AS k, r.factor FROM {ORDERS} o CROSS JOIN {RATES} r WHERE r.rate_id = 2",
         RATES,
-        4,
+        5,
     ),
     "EXCEPT": (
         f"SELECT c.customer_id AS k FROM {CUSTOMERS} c EXCEPT SELECT o.customer_id AS k FROM {ORDERS} o",
@@ -221,6 +233,17 @@ def test_the_whole_is_computed_and_the_reason_is_told(
     assert built.computed == "whole"
     assert why in (built.why or "")
     assert lake.scan(GOLD).drop("etl").collect().sort(pl.all()).equals(expected)
+
+
+def test_facts_and_their_dimension_may_change_at_once(tmp_path: Path):
+    sql = f"SELECT o.order_id AS k, o.status, c.country FROM {JOINED}"
+    lake, catalog = shop(tmp_path), contract_for(tmp_path, sql, ["k"])
+    change(lake, FIRST)
+    build(lake, catalog, GOLD, batch_id="b0", now=NOW)
+    change(lake, {ORDERS: NEXT[ORDERS], CUSTOMERS: NEXT[CUSTOMERS]})
+    built = build(lake, catalog, GOLD, batch_id="b1", now=NOW)
+    assert (built.computed, built.removed, built.added) == ("part", 4, 3)
+    assert lake.scan(GOLD).drop("etl").collect().sort(pl.all()).equals(whole(lake, catalog))
 
 
 @pytest.mark.parametrize("changed", [ORDERS, CUSTOMERS])

@@ -17,7 +17,17 @@ from pipelines.delta import read_snapshot
 from pipelines.errors import ConflictError, LossError, QualityError
 from pipelines.gold import Built, build
 from pipelines.storage import Lake
-from tests.properties.small_shop import CUSTOMERS, GOLD, NOW, ORDERS, Row, change, day, shop
+from tests.properties.small_shop import (
+    CUSTOMERS,
+    GOLD,
+    NOW,
+    ORDERS,
+    Row,
+    change,
+    day,
+    shop,
+    silver_contracts,
+)
 
 SQL = f"SELECT o.order_id AS k, o.status, c.country FROM {ORDERS} o LEFT JOIN {CUSTOMERS} c ON o.customer_id = c.customer_id"
 COLUMNS = "{k: {type: int64}, status: {type: string}, country: {type: string}, etl: {type: string}, n: {type: int64}}"
@@ -37,6 +47,7 @@ def catalog(
         f"table: {GOLD}\ndescription: {description}\nowner: o\nbatch_id: etl\nkey: [k]\n{extra}columns: {columns}\n"
     )
     path.with_suffix(".sql").write_text(sql)
+    silver_contracts(folder)
     return load_catalog(folder / "assets")
 
 
