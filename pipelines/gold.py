@@ -215,6 +215,13 @@ def _last_recipe(handle: DeltaTable) -> str | None:
     return None
 
 
+def last_inputs(handle: DeltaTable) -> dict[str, int]:
+    """The versions of its inputs that a gold table was last written from; empty when that is not known."""
+    recipe = _last_recipe(handle)
+    told: dict[str, str] = json.loads(recipe)["inputs"] if recipe else {}
+    return {name: int(place.rpartition("@")[2]) for name, place in told.items()}
+
+
 def _count(lake: Lake, handle: DeltaTable) -> int:
     return int(lake.scan_handle(handle).select(pl.len()).collect().item())
 

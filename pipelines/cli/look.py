@@ -1,8 +1,9 @@
-"""query, status, letters: what is in the lake."""
+"""query, status, lag, letters: what is in the lake."""
 
 from __future__ import annotations
 
 from dataclasses import asdict
+from datetime import UTC, datetime, timedelta
 from typing import Annotated
 
 import polars as pl
@@ -22,8 +23,9 @@ from pipelines.cli.options import (
 )
 from pipelines.cli.show import Format, err, print_records, print_rows
 from pipelines.contract import load_catalog
-from pipelines.errors import SettingsError
+from pipelines.errors import LagError, SettingsError
 from pipelines.ingest import open_lake
+from pipelines.lag import STUCK_AFTER, Pace, lag
 from pipelines.letters import redrive
 from pipelines.moment import parse_moment
 from pipelines.query import query as run_query
@@ -118,6 +120,44 @@ def status(
     lags = lags_of(settings, target, catalog) if settings.bootstrap else None
     rows = [asdict(each) for each in read_status(target, catalog, lags)]
     print_records(rows, as_json=as_json)
+
+
+@app.command("lag")
+def lag_command(
+    lake: LakeOption = None,
+    assets: AssetsOption = None,
+    bootstrap: BootstrapOption = None,
+    kafka: KafkaOption = None,
+    storage: StorageOption = None,
+    stuck_after: Annotated[
+        float, typer.Option(help="Minutes without a move after which a step stands still.", min=0)
+    ] = STUCK_AFTER.total_seconds() / 60,
+    as_json: JsonOption = False,
+) -> None:
+    """Say what waits for each table since when, and whether it is idle, behind, stuck or silent.
+
+    Ends with 24 when something is stuck or silent. Without a broker, what waits there is not counted.
+
+    Examples:
+        medallion lag --bootstrap localhost:9092
+
+        medallion lag --stuck-after 1 --json
+    """
+    settings = load_settings(
+        lake=lake, assets=assets, bootstrap=bootstrap, kafka=kafka or (), storage=storage or ()
+    )
+    catalog, target = load_catalog(settings.assets), open_lake(settings)
+    found = lag(
+        target,
+        catalog,
+        on_broker=lags_of(settings, target, catalog) if settings.bootstrap else {},
+        now=datetime.now(UTC),
+        stuck_after=timedelta(minutes=stuck_after),
+    )
+    print_records([asdict(each) for each in found], as_json=as_json)
+    ill = [each.table for each in found if each.pace in (Pace.STUCK, Pace.SILENT)]
+    if ill:
+        raise LagError(f"{len(ill)} tables do not come on: {', '.join(ill[:5])}")
 
 
 @letters_app.command("list")
