@@ -20,7 +20,7 @@ from pipelines.bronze import Bronze
 from pipelines.cli import app
 from pipelines.contract import Catalog
 from pipelines.contract.rule_spec import RuleSpec
-from pipelines.decisions import DROP, RELEASE
+from pipelines.decisions import DROP, RELEASE, row_id
 from pipelines.delta.store import Store
 from pipelines.errors import LakeError, SettingsError
 from pipelines.quarantine import audited, decide, retry
@@ -28,7 +28,10 @@ from pipelines.replay import check
 from pipelines.shape import payload_shape, shape_of
 from pipelines.silver import apply
 from pipelines.storage import Lake
+from pipelines.upkeep import keep_up
+from pipelines.verify.compare import compare
 from pipelines.verify.held import open_held
+from pipelines.verify.values import Field
 from pipelines.waiting import Choice, counted, show_row, waiting_rows
 from tests.properties.test_laws import (
     CATALOG,
@@ -41,6 +44,7 @@ from tests.properties.test_laws import (
     held,
     play,
 )
+from tests.spec import test_keyless as keyless
 from tests.unit.test_cli import Bench, event
 
 ANA = Actor("ana", "root")
@@ -397,6 +401,84 @@ def deadly(write, writes, nth: int):
         return write(*args, **kwargs)
 
     return counted_write
+
+
+# ---- WITH ALL THE REST ---- #
+
+
+def with_rule(sql: str) -> Catalog:
+    rule = RuleSpec.model_validate({"name": "more", "expression": {"sql": sql}})
+    return Catalog(Path(), {TABLE: CONTRACT.model_copy(update={"rules": (rule,)})})
+
+
+def test_when_rules_change_a_released_row_stays_unless_it_breaks_the_new_one(lake: Lake):
+    act(lake, RELEASE)
+    kind = with_rule("id > 0")
+    apply(lake, kind, TABLE, now=LATER)
+    assert ids(lake, "silver") == [1, 2, 3]
+    same_from_bronze(lake, kind)
+    strict = with_rule("id < 3")
+    apply(lake, strict, TABLE, now=LATER)
+    assert (ids(lake, "silver"), ids(lake, "quarantine")) == ([1, 2], [3])
+    same_from_bronze(lake, strict)
+
+
+def test_a_table_that_is_made_again_keeps_what_was_decided(lake: Lake):
+    act(lake, RELEASE, 2)
+    act(lake, DROP, 3)
+    column = CONTRACT.columns["note"]
+    wider = CONTRACT.model_copy(update={"columns": {**CONTRACT.columns, "remark": column}})
+    catalog = Catalog(Path(), {TABLE: wider})
+    apply(lake, catalog, TABLE, now=LATER)
+    assert "remark" in lake.scan(TABLE).collect_schema()
+    assert (ids(lake, "silver"), ids(lake, "quarantine")) == ([1, 2], [])
+    same_from_bronze(lake, catalog)
+
+
+def test_the_proof_finds_a_dropped_row_equal_and_one_that_the_source_lost_extra(lake: Lake):
+    fields = [
+        Field(name=name, field=name, kind=CONTRACT.columns[name].type, origin=origin)
+        for name, origin in (("id", "int4"), ("note", "text"))
+    ]
+    there = pl.DataFrame({"id": ["1", "2", "3"], "note": ["n1", "n2", "n3"]})
+    act(lake, DROP, 2)
+    ((here, _),) = open_held(lake, CONTRACT).between(fields, None, None, most=10)
+    assert sorted(here["_place"]) == ["dropped", "quarantine", "silver"]
+    found, aside = compare(there, here, fields, ["id"])
+    assert (len(found), aside) == (0, 1)
+    lost, _ = compare(there.filter(pl.col("id") != "2"), here, fields, ["id"])
+    assert lost.select("id", "kind", "places").rows() == [("2", "extra", ["dropped"])]
+
+
+@pytest.mark.parametrize("identity", ["event", "row"])
+def test_rows_without_a_key_are_released_and_dropped(tmp_path: Path, identity: str):
+    catalog = keyless.catalog_of(identity)
+    rule = RuleSpec.model_validate({"name": "small", "expression": {"sql": "a < 10"}})
+    contract = catalog[keyless.TABLE].model_copy(update={"rules": (rule,)})
+    catalog, lake = catalog.having(contract), Lake(str(tmp_path))
+    sent = [keyless.event("c", None, (a, "x"), 100 + a) for a in (1, 20, 30)]
+    keyless.land(lake, catalog, sent, 0)
+    apply(lake, catalog, keyless.TABLE, now=NOW)
+    names = dict(lake.scan("quarantine.x.t").select("a", row_id(contract)).collect().rows())
+    for what, a in ((RELEASE, 20), (DROP, 30)):
+        choice = Choice(ids=(names[a],))
+        done = decide(lake, catalog, keyless.TABLE, what, choice, why="w", actor=ANA, now=NOW)
+        assert done.decided == 1
+    assert done.waiting == 0
+    keyless.land(lake, catalog, [keyless.event("c", None, (2, "x"), 200)], 3)
+    apply(lake, catalog, keyless.TABLE, now=LATER)
+    assert sorted(lake.scan(keyless.TABLE).select("a").collect().to_series()) == [1, 2, 20]
+    done = check(lake, catalog, keyless.TABLE, now=NOW)
+    assert (done.differing, done.differences) == (0, ())
+
+
+def test_upkeep_leaves_the_audit_log_and_the_decisions_whole(lake: Lake):
+    act(lake, RELEASE, 2)
+    act(lake, DROP, 3)
+    before = audited(lake)
+    keep_up(lake, lake.tables(), retention_hours=168)
+    assert audited(lake).equals(before)
+    same_from_bronze(lake)
 
 
 # ---- THE COMMANDS ---- #
