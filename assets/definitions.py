@@ -24,7 +24,7 @@ def definitions_of(catalog: Catalog) -> dg.Definitions:
     return dg.Definitions(
         assets=[
             *source_assets(catalog),
-            bronze_assets(catalog),
+            bronze_assets(catalog, lineage),
             *silver,
             *gold,
             lineage_asset(catalog),

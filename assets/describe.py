@@ -61,6 +61,36 @@ def _page(catalog: str, table: str) -> dg.MetadataValue[Any]:
     return dg.MetadataValue.path(Path(catalog).absolute() / table_page(table))
 
 
+def source_metadata(contract: Contract) -> dict[str, Any]:
+    """What is known of a source table: the fields that the contract reads, and its topic."""
+    fields = [
+        dg.TableColumn(
+            name=contract.field_of(name),
+            type=str(column.type),
+            description=column.description or None,
+            tags={"classification": column.classification},
+        )
+        for name, column in contract.columns.items()
+    ]
+    return {
+        "dagster/column_schema": dg.TableSchema(columns=fields),
+        "topic": contract.source.topic if contract.source else "",
+    }
+
+
+def bronze_metadata(
+    bronze: str, topic: str, schema: Mapping[str, object], lineage: TableLineage
+) -> dict[str, Any]:
+    """What is known of a bronze table before it is filled."""
+    columns = [dg.TableColumn(name=name, type=str(dtype)) for name, dtype in schema.items()]
+    return {
+        "dagster/table_name": bronze,
+        "dagster/column_schema": dg.TableSchema(columns=columns),
+        "lineage": dg.MetadataValue.md(markdown_table(lineage)),
+        "topic": topic,
+    }
+
+
 def column_schema(contract: Contract) -> dg.TableSchema:
     """The contract's columns with types, descriptions, constraints and classification."""
     rules = rules_of(contract)

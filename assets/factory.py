@@ -3,7 +3,7 @@
 # Dagster reads the annotations of asset functions at run time and knows no MaterializeResult[...].
 # pyright: reportMissingTypeArgument=false, reportUnknownParameterType=false
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -11,16 +11,20 @@ import dagster as dg
 
 from assets.checks import check_results, check_specs
 from assets.describe import (
+    bronze_metadata,
+    column_lineage,
     definition_metadata,
     kinds,
     owners,
     run_metadata,
     source_key,
+    source_metadata,
 )
 from assets.keys import key_of, table_of
 from assets.staleness import code_version, data_version
 from assets.telling import run_events
 from lineage.graph import TableLineage
+from pipelines.bronze import BRONZE
 from pipelines.checks import unproven
 from pipelines.contract import Catalog, Contract
 from pipelines.contract.rules import rules_of
@@ -45,18 +49,18 @@ def source_assets(catalog: Catalog) -> list[dg.AssetSpec]:
             source_key(source_of(contract)),
             group_name=contract.domain,
             description=f"The source table behind {contract.table}.",
-            kinds={"postgres"}
-            if contract.source and contract.source.connector == "postgres"
-            else set(),
+            kinds={contract.source.connector} if contract.source else set(),
+            owners=owners(contract),
+            metadata=source_metadata(contract),
         )
         for contract in catalog.layer("silver")
     ]
 
 
-def bronze_assets(catalog: Catalog) -> dg.AssetsDefinition:
+def bronze_assets(catalog: Catalog, lineage: Mapping[str, TableLineage]) -> dg.AssetsDefinition:
     """All bronze tables, read by one consumer; a run may ask for some of them."""
     by_bronze = {contract.bronze: contract for contract in catalog.layer("silver")}
-    specs = [_bronze_spec(bronze, contract) for bronze, contract in by_bronze.items()]
+    specs = [_bronze_spec(name, each, lineage[name]) for name, each in by_bronze.items()]
 
     @dg.multi_asset(name="capture", specs=specs, can_subset=True)
     def capture(context: dg.AssetExecutionContext) -> Iterator[Any]:
@@ -82,6 +86,7 @@ def bronze_assets(catalog: Catalog) -> dg.AssetsDefinition:
                 metadata={
                     "dagster/row_count": count(lake, contract.bronze) or 0,
                     "version": lake.version(contract.bronze) or 0,
+                    "dagster/column_lineage": column_lineage(lineage[contract.bronze]),
                     "next_offsets": dg.MetadataValue.json(reached),
                     "seconds": done.seconds,
                 },
@@ -90,7 +95,7 @@ def bronze_assets(catalog: Catalog) -> dg.AssetsDefinition:
     return capture
 
 
-def _bronze_spec(bronze: str, contract: Contract) -> dg.AssetSpec:
+def _bronze_spec(bronze: str, contract: Contract, lineage: TableLineage) -> dg.AssetSpec:
     topic = contract.source.topic if contract.source else ""
     return dg.AssetSpec(
         key_of(bronze),
@@ -100,7 +105,7 @@ def _bronze_spec(bronze: str, contract: Contract) -> dg.AssetSpec:
         kinds=kinds("bronze"),
         owners=owners(contract),
         code_version=CODE_VERSION,
-        metadata={"dagster/table_name": bronze, "topic": topic},
+        metadata=bronze_metadata(bronze, topic, BRONZE, lineage),
     )
 
 
