@@ -10,6 +10,7 @@ import polars as pl
 
 from lineage.cache import Traces
 from lineage.errors import LineageError
+from lineage.flow import Source
 from lineage.graph import LineageGraph, TableLineage
 from lineage.layers import capture_lineage, silver_lineage, sql_lineage
 from lineage.records import SCHEMA, lineage_rows
@@ -157,6 +158,11 @@ def _gold_table(contract: Contract, schema: Mapping[str, Mapping[str, str]]) -> 
         traced = sql_lineage(contract.table, contract.sql or "", schema, traces=_TRACES)
     except LineageError as error:
         raise ContractError(f"{contract.path.with_suffix('.sql')}: {error}") from error
-    made = [name for name in contract.columns if name not in traced.columns]
-    complete = replace(traced, columns={**traced.columns, **dict.fromkeys(made, ())})
-    return with_masks(contract, complete)
+    made: dict[str, tuple[Source, ...]] = {
+        name: () for name in contract.columns if name not in traced.columns
+    }
+    if contract.surrogate_key is not None:
+        natural = (s for name in contract.surrogate_key.of for s in traced.columns.get(name, ()))
+        numbered = dict.fromkeys(replace(s, transformation="expression") for s in natural)
+        made[contract.surrogate_key.column] = tuple(numbered)
+    return with_masks(contract, replace(traced, columns={**traced.columns, **made}))

@@ -10,8 +10,10 @@ import polars as pl
 import pytest
 import yaml
 
+from lineage.flow import Source
 from pipelines.checks import Findings, check_sql
 from pipelines.contract import load_catalog
+from pipelines.provenance import lineage_of
 from pipelines.refine import build_all
 from pipelines.storage import Lake
 
@@ -242,6 +244,18 @@ def test_a_table_that_leaks_is_not_built_and_the_others_are(shop: Shop, tmp_path
     assert "-> everyone.target" in str(failed["gold.shop.mailing"])
     assert lake.open("gold.shop.mailing") is None
     assert "ada" not in str(failed)
+
+
+def test_a_surrogate_key_comes_from_its_natural_key_and_shows_nothing_of_it(shop: Shop) -> None:
+    shop.gold(
+        "people",
+        "SELECT c.id, c.email FROM silver.shop.customers AS c",
+        {"no": ID, "id": ID, "email": {"type": "string", "mask": "hash"}},
+        surrogate_key={"column": "no", "of": ["email"]},
+    )
+    assert shop.check().faults == ()
+    sources = lineage_of(load_catalog(shop.root))["gold.shop.people"].columns["no"]
+    assert sources == (Source("silver.shop.customers", "email", "expression"),)
 
 
 # ---- GROUPS ---- #
