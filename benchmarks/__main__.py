@@ -1,4 +1,4 @@
-"""`python -m benchmarks [capture|decode|apply|gold|validate|lineage ...] [--rows N]`: the ratios, printed and kept.
+"""`python -m benchmarks [capture|decode|apply|gold|validate|lineage|catalog ...] [--rows N]`: the ratios, printed and kept.
 
 Examples:
     python -m benchmarks
@@ -249,6 +249,26 @@ def lineage() -> list[Line]:
     ]  # fmt: skip
 
 
+def catalog() -> list[Line]:
+    """The catalog of 300 tables of 30 columns: to build, and to answer a click in headless Chromium."""
+    from benchmarks import catalogs
+
+    what = "the catalog of 300 tables x 30 columns"
+    with tempfile.TemporaryDirectory(prefix="bench") as folder:
+        root = Path(folder)
+        catalogs.fill_lake(root / "lake", catalogs.write_contracts(root / "assets", 300, 30))
+        seconds = catalogs.build_seconds(root)
+        lines = [(what, f"{seconds:.1f} s", "< 30 s", "medallion catalog, from its start")]
+        chromium = shutil.which("chromium")
+        if chromium is None:
+            return [*lines, ("a click in its graph", "not measured", "< 200 ms", "no chromium")]
+        found = catalogs.click_milliseconds(root / "site", chromium)
+        return lines + [
+            (f"a click on a {kind} in its graph", f"{statistics.median(times):.0f} ms", "< 200 ms", f"slowest of {len(times)}: {max(times):.0f} ms")
+            for kind, times in found.items()
+        ]  # fmt: skip
+
+
 BENCHMARKS: dict[str, Callable[[], list[Line]]] = {
     "decode": decode,
     "forms": forms,
@@ -257,6 +277,7 @@ BENCHMARKS: dict[str, Callable[[], list[Line]]] = {
     "capture": capture,
     "validate": validate,
     "lineage": lineage,
+    "catalog": catalog,
 }
 
 

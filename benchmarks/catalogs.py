@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import random
+import subprocess
+import sys
+import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import polars as pl
+from playwright.sync_api import sync_playwright
 
 from pipelines.contract import Catalog, load_catalog
 from pipelines.contract.rules import rules_of
@@ -186,3 +190,58 @@ def _gold_contract(domain: str, name: str, columns: list[str]) -> str:
 def _write(path: Path, text: str) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(text, "utf-8")
+
+
+# ---- MEASURED ---- #
+
+#: Resolves, once the fragment changed, with the milliseconds from releasing the button to the second frame after.
+_ANSWER = """() => { window.answer = new Promise((done) => {
+  let began = 0;
+  addEventListener("mouseup", () => { began = performance.now(); }, { once: true, capture: true });
+  addEventListener("hashchange", () => requestAnimationFrame(() => requestAnimationFrame(() => done(performance.now() - began))), { once: true });
+}); }"""
+
+_PLACE = """(key) => {
+  const canvas = document.getElementById("canvas");
+  const node = canvas._cyreg.cy.getElementById(key);
+  canvas._cyreg.cy.center(node);
+  const box = canvas.getBoundingClientRect();
+  const { x, y } = node.renderedPosition();
+  return [box.x + x, box.y + y];
+}"""
+
+
+def build_seconds(root: Path) -> float:
+    """The seconds of `medallion catalog` over `root`'s assets and lake, its start included."""
+    command = [sys.executable, "-m", "assets.cli", "catalog", "--out", str(root / "site")]
+    places = ["--assets", str(root / "assets"), "--lake", str(root / "lake")]
+    began = time.monotonic()
+    subprocess.run([*command, *places], check=True, capture_output=True)
+    return time.monotonic() - began
+
+
+def click_milliseconds(site: Path, chromium: str, clicks: int = 12) -> dict[str, list[float]]:
+    """What clicks on a domain, on tables and on columns of a graph take to be answered and drawn."""
+    found: dict[str, list[float]] = {"domain": [], "table": [], "column": []}
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
+        page = browser.new_page(viewport={"width": 1440, "height": 900})
+        page.goto(f"{site.as_uri()}/lineage.html")
+        page.wait_for_function("document.getElementById('canvas')._cyreg?.cy.nodes().length > 0")
+        names = page.evaluate("graph.tables.filter(t => t.layer === 'gold').map(t => [t.id, t.domain])")  # fmt: skip
+        for table, domain in names[:clicks]:
+            column = page.evaluate("t => graph.tables[t].columns[1]", table)
+            page.evaluate("location.hash = ''")
+            page.wait_for_timeout(300)
+            for what, key in (
+                ("domain", f"group gold {domain}"),
+                ("table", f"table {table}"),
+                ("column", f"column {column}"),
+            ):
+                place = page.evaluate(_PLACE, key)
+                page.wait_for_timeout(200)
+                page.evaluate(_ANSWER)
+                page.mouse.click(*place)
+                found[what].append(page.evaluate("window.answer"))
+        browser.close()
+    return found

@@ -21,6 +21,19 @@ class End:
 
 
 @dataclass(frozen=True, slots=True)
+class Decides:
+    """A column that decides about another table's rows or values, and all the ways it does.
+
+    `outputs` are the columns it reaches; None: all.
+    """
+
+    table: str
+    column: str
+    outputs: tuple[str, ...] | None
+    kinds: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Reached:
     """A column that a classified value reaches directly, with what the contract says of it there.
 
@@ -88,6 +101,15 @@ class Flows:
                 found.setdefault(table, []).append(name)
         return {table: tuple(names) for table, names in found.items()}
 
+    def decided_by(self, table: str) -> tuple[Decides, ...]:
+        """What decides about a table's rows and values: what reaches all columns first, then by name."""
+        lineage = self.lineage.get(table)
+        found: dict[tuple[str, str, tuple[str, ...] | None], list[str]] = {}
+        for each in lineage.indirect if lineage else ():
+            found.setdefault((each.table, each.column, each.outputs), []).append(each.kind)
+        ordered = sorted(found, key=lambda key: (key[2] is not None, key[0], key[1], key[2] or ()))
+        return tuple(Decides(*key, tuple(dict.fromkeys(found[key]))) for key in ordered)
+
     def made_from(self, table: str) -> tuple[str, ...]:
         """The tables that a table is made from; none for a source."""
         lineage = self.lineage.get(table)
@@ -95,7 +117,10 @@ class Flows:
 
 
 def classified_columns(site: Site, flows: Flows) -> tuple[ClassifiedColumn, ...]:
-    """Every classified column that no classified column feeds, with all it reaches; by table, then name."""
+    """Every classified column that no classified column feeds, with all it reaches; by table, then name.
+
+    Columns that the platform adds are classified for what they hold of others, and begin no way.
+    """
     entries = {
         ColumnRef(table.name, column.name): column
         for table in site.tables.values()
@@ -105,7 +130,8 @@ def classified_columns(site: Site, flows: Flows) -> tuple[ClassifiedColumn, ...]
     origins = sorted(
         ref
         for ref in secret
-        if not any(ColumnRef(end.table, end.column) in secret for end in flows.into.get(ref, ()))
+        if not entries[ref].added
+        and not any(ColumnRef(end.table, end.column) in secret for end in flows.into.get(ref, ()))
     )
     return tuple(
         ClassifiedColumn(

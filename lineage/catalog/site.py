@@ -28,10 +28,11 @@ from pygments.lexers import SqlLexer
 from lineage.catalog import links, words
 from lineage.catalog.flows import ClassifiedColumn, Flows, classified_columns
 from lineage.catalog.graph_data import graph_data
+from lineage.catalog.marks import class_mark, column_link, ends
 from lineage.catalog.model import Site, TableEntry
 from lineage.catalog.plot import trend
 from lineage.graph import ColumnRef
-from lineage.privacy import CLASSES, SECRET
+from lineage.privacy import CLASSES
 
 #: The order in which layers are told, and values go.
 LAYERS = ("source", "bronze", "silver", "history", "gold")
@@ -121,12 +122,8 @@ def _pages(site: Site, flows: Flows) -> Iterable[tuple[str, str, Mapping[str, An
             },
         )
     for table in tables:
-        lineage = site.lineage.get(table.name)
-        yield (
-            links.table_page(table.name),
-            "table.html",
-            {"table": table, "indirect": lineage.indirect if lineage else ()},
-        )
+        values = {"table": table, "decides": flows.decided_by(table.name)}
+        yield links.table_page(table.name), "table.html", values
 
 
 def _place(table: TableEntry) -> tuple[int, str]:
@@ -179,7 +176,6 @@ def _environment(site: Site, flows: Flows) -> Environment:
         "flows": flows,
         "layers": LAYERS,
         "classes": CLASSES,
-        "secret": SECRET,
         "domains": sorted({table.domain for table in site.tables.values()}),
         "late": [table for table in site.tables.values() if table.late(site.made_at)],
         "ago": partial(_ago, site.made_at),
@@ -189,6 +185,9 @@ def _environment(site: Site, flows: Flows) -> Environment:
         "column_id": links.column_id,
         "graph_page": links.graph_page,
         "trend": trend,
+        "class_mark": class_mark,
+        "column_link": partial(column_link, site.tables),
+        "ends": partial(ends, site.tables),
         "flow_key": ColumnRef,
     }
     environment.policies["json.dumps_function"] = _compact

@@ -122,18 +122,46 @@ function draw() {
   frame();
 }
 
-/** Shows all of the view if it can be read so, else the part around the focus. */
+const PADDING = 36;
+const READABLE = 0.6;
+
+/** The corners of all cards with their captions, without asking Cytoscape: it would measure every text. */
+function extent() {
+  const cards = view.cards;
+  return {
+    x1: Math.min(...cards.map((each) => each.x)), x2: Math.max(...cards.map((each) => each.x)) + CARD.width,
+    y1: Math.min(...cards.map((each) => each.y)) - 18, y2: Math.max(...cards.map((each) => each.y + each.height)),
+  };
+}
+
+/** All of the view in the middle, at most as large as `most`. */
+function fit(most = 2.5) {
+  const { x1, x2, y1, y2 } = extent();
+  const zoom = Math.min(most, (canvas.clientWidth - 2 * PADDING) / (x2 - x1), (canvas.clientHeight - 2 * PADDING) / (y2 - y1));
+  const level = Math.max(zoom, cy.minZoom());
+  cy.viewport({ zoom: level, pan: { x: (canvas.clientWidth - (x1 + x2) * level) / 2, y: (canvas.clientHeight - (y1 + y2) * level) / 2 } });
+}
+
+/** Shows all of the view if it can be read so, else the part around the focus, with no room left empty. */
 function frame() {
+  if (!view.cards.length || !canvas.clientWidth) return;
   cy.resize();
-  cy.fit(undefined, 36);
-  const readable = 0.6;
-  if (cy.zoom() > 1) { cy.zoom(1); cy.center(); }
-  if (cy.zoom() < readable && focus.kind !== "overview") {
-    const node = cy.getElementById(focusNode());
-    cy.zoom(readable);
-    cy.center(node.length ? node : undefined);
-    if (node.length && focus.kind === "table") cy.panBy({ x: 0, y: canvas.clientHeight / 2 - 70 });
-  }
+  fit(1);
+  if (cy.zoom() >= READABLE || focus.kind === "overview") return;
+  const { x1, x2, y1, y2 } = extent();
+  const node = cy.getElementById(focusNode());
+  const { x, y } = node.length ? node.position() : { x: (x1 + x2) / 2, y: (y1 + y2) / 2 };
+  const pan = { x: canvas.clientWidth / 2 - x * READABLE, y: canvas.clientHeight / 2 - y * READABLE };
+  pan.x += slack(x1 * READABLE + pan.x, x2 * READABLE + pan.x, canvas.clientWidth);
+  pan.y += slack(y1 * READABLE + pan.y, y2 * READABLE + pan.y, canvas.clientHeight);
+  cy.viewport({ zoom: READABLE, pan });
+}
+
+/** How far to move what lies from `low` to `high` so that it fills a length, or lies in its middle. */
+function slack(low, high, length) {
+  if (high - low <= length - 2 * PADDING) return (length - low - high) / 2;
+  if (low > PADDING) return PADDING - low;
+  return high < length - PADDING ? length - PADDING - high : 0;
 }
 
 function focusNode() {
@@ -298,7 +326,7 @@ cy.on("mouseout", "node", (event) => {
 const zoom = (factor) => cy.zoom({ level: cy.zoom() * factor, renderedPosition: { x: canvas.clientWidth / 2, y: canvas.clientHeight / 2 } });
 document.getElementById("zoom-in").addEventListener("click", () => zoom(1.3));
 document.getElementById("zoom-out").addEventListener("click", () => zoom(1 / 1.3));
-document.getElementById("zoom-fit").addEventListener("click", () => cy.fit(undefined, 36));
+document.getElementById("zoom-fit").addEventListener("click", () => fit());
 document.getElementById("depth").addEventListener("change", (event) => { options.depth = Number(event.target.value) || Infinity; draw(); tell(); say(summary()); });
 document.getElementById("decides").addEventListener("change", (event) => { options.decides = event.target.checked; draw(); tell(); say(summary()); });
 
@@ -374,7 +402,7 @@ const KEYS = {
   "+": () => zoom(1.3),
   "=": () => zoom(1.3),
   "-": () => zoom(1 / 1.3),
-  0: () => cy.fit(undefined, 36),
+  0: () => fit(),
   o: () => { const { kind, table } = targetOf(cursor); if (kind !== "domain" && graph.tables[table].page) location.href = graph.tables[table].page; },
 };
 

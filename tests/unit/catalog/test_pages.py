@@ -25,6 +25,7 @@ from lineage.catalog.model import (
 from lineage.catalog.plot import trend
 from lineage.catalog.site import NotACatalogError, write_site
 from lineage.catalog.words import about, size, span
+from lineage.columns import Indirect
 from lineage.flow import Source
 from lineage.graph import ColumnRef, TableLineage
 
@@ -182,6 +183,20 @@ def test_a_classified_value_is_followed_and_where_its_class_is_lost_is_said():
         ("gold.a.d", "leak", 2, "leaked"),
     ]
     assert [r.column for r in found.leaked] == ["leak"]
+
+
+def test_a_column_that_decides_in_several_ways_is_told_once():
+    lineage = TableLineage(
+        "gold.a.c", "X", ("silver.a.b",), {"n": ()},
+        tuple(Indirect("silver.a.b", name, kind, outputs) for name, kind, outputs in (
+            ("day", "filter", None), ("day", "group", None), ("day", "window", ("n",)), ("at", "join", ("n",)),
+        )),
+    )  # fmt: skip
+    told = Flows({"gold.a.c": lineage}).decided_by("gold.a.c")
+    assert [(each.column, each.outputs, each.kinds) for each in told] == [
+        ("day", None, ("filter", "group")), ("at", ("n",), ("join",)), ("day", ("n",), ("window",)),
+    ]  # fmt: skip
+    assert Flows({}).decided_by("silver.a.b") == ()
 
 
 # ---- WORDS AND PLOTS ---- #
