@@ -162,6 +162,8 @@ def gold_asset(catalog: Catalog, contract: Contract, lineage: TableLineage) -> d
             context.log.info(
                 "%d rows, %s", report.rows, "a new version" if report.changed else "as they were"
             )
+            if report.why is not None:
+                context.log.info("computed whole: %s", report.why)
             return _result(context, lake, contract, lineage, report, now, told)
 
     return made

@@ -167,6 +167,9 @@ def build_command(
 ) -> None:
     """Build gold from silver; a table whose inputs are as they were is left alone.
 
+    Where the SQL allows, only the part that changes can reach is computed; else 'why' says what does
+    not allow it.
+
     Examples:
         medallion build
 

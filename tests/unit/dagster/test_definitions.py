@@ -70,6 +70,8 @@ def test_a_run_materialises_every_table_with_what_it_knows(lake: Lake, catalog: 
                 next(iter(catalog[table].columns))
             }
         assert made[key_of("silver.commerce.orders")]["position"].value.count("/") == 3
+        sales = made[key_of("gold.commerce.daily_sales")]
+        assert (sales["computed"].value, sales["why"].value) == ("whole", "no build of it is known")
         assert key_of("bronze.commerce.orders") in made
         assert key_of("system.main.data_lineage") in made
 
