@@ -99,6 +99,9 @@ def test_a_step_that_fails_says_so_without_a_foreign_text(shop: Shop, listening:
     listening.events.clear()
     sql = shop.root / "assets" / "shop" / "gold" / "kinds.sql"
     sql.write_text("SELECT kind, CAST(text AS INT) AS notes FROM silver.shop.notes")
+    contract = sql.with_suffix(".yaml")
+    secret = "notes: {type: int64, classification: confidential}"
+    contract.write_text(contract.read_text().replace("notes: {type: int64}", secret))
     assert shop.run("build").exit_code != 0
     assert listening.faults == []
     failed = listening.told("build.gold.shop.kinds", "FAIL")["run"]["facets"]["errorMessage"]
