@@ -192,7 +192,7 @@ def failure_of(error: BaseException) -> Failure:
     kind = type(error).__name__
     if isinstance(error, MedallionError) and error.__cause__ is None:
         message = f"{kind}: {error}"
-    elif hasattr(error, "exit_code"):
+    elif hasattr(error, "exit_code") and not isinstance(error, MedallionError):
         message = f"the command ended with exit code {getattr(error, 'exit_code', 1)}"
     else:
         message = f"{kind}: its text stands in the run's own log"
