@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
@@ -209,7 +210,8 @@ def can_hold(wanted: DataType, given: pl.DataType) -> bool:
 # ---- PRIVACY ---- #
 
 
-def unproven(catalog: Catalog) -> dict[str, ContractError]:
+@lru_cache(maxsize=8)
+def unproven(catalog: Catalog) -> Mapping[str, ContractError]:
     """The gold tables that must not be built: they leak, or their lineage cannot be known.
 
     Raises:

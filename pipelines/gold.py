@@ -14,6 +14,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import lru_cache
 from graphlib import CycleError, TopologicalSorter
 from typing import Literal
 
@@ -67,9 +68,14 @@ def inputs_of(contract: Contract) -> tuple[str, ...]:
         ContractError: when the SQL does not parse.
     """
     try:
-        return tuple(tables_of(contract.sql or ""))
+        return _tables_in(contract.sql or "")
     except LineageError as error:
         raise ContractError(f"{contract.path.with_suffix('.sql')}: {error}") from error
+
+
+@lru_cache(maxsize=4096)  # parsed once: every turn of a follower asks
+def _tables_in(sql: str) -> tuple[str, ...]:
+    return tuple(tables_of(sql))
 
 
 def order_of(catalog: Catalog) -> list[str]:

@@ -33,7 +33,9 @@ class _Loader(yaml.CSafeLoader):
 _Loader.add_implicit_resolver("tag:yaml.org,2002:bool", re.compile(r"^(?:true|false)$"), ["t", "f"])
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(
+    frozen=True, slots=True, eq=False
+)  # told apart by identity: what is derived of one is kept
 class Catalog:
     """All contracts of a folder, by table name, in an order that puts inputs first within a layer."""
 
