@@ -82,6 +82,17 @@ def forms() -> list[Line]:
     return [("read Avro / schemaless JSON", f"{found['avro'] / found['json']:.2f}", "≥ 0.50", told)]
 
 
+def size() -> list[Line]:
+    """Bronze against the JSON it came as: 700 bytes an event, every value its own."""
+    found = child(f"steps.sizes({CHANGES})")
+    told = f"{found['bronze']:.0f} bytes a message"
+    whole, bare = found["bronze"] / found["whole"], found["bronze"] / found["bare"]
+    return [
+        ("bronze / JSON with schema blocks", f"{whole:.2f}", "≤ 0.15", told),
+        ("bronze / JSON without", f"{bare:.2f}", "≤ 0.35", told),
+    ]
+
+
 def apply() -> list[Line]:
     """100k scattered changes to 10M rows, against a bare merge of the same rows."""
     with tempfile.TemporaryDirectory(prefix="bench") as folder:
@@ -272,6 +283,7 @@ def catalog() -> list[Line]:
 BENCHMARKS: dict[str, Callable[[], list[Line]]] = {
     "decode": decode,
     "forms": forms,
+    "size": size,
     "apply": apply,
     "gold": gold,
     "capture": capture,

@@ -135,6 +135,17 @@ def ordering(changes: int) -> dict[str, Any]:
     return {"seconds": best}
 
 
+def sizes(messages: int) -> dict[str, Any]:
+    """Bytes a message: as the connector writes it, without its schema block, and in bronze."""
+    keys = scattered(10 * messages, messages)
+    with tempfile.TemporaryDirectory() as folder:
+        land(Lake(folder), keys)
+        files = sum(path.stat().st_size for path in Path(folder, "bronze").rglob("*.parquet"))
+    texts = [event(number, key) for number, key in enumerate(keys)]
+    bare = sum(map(len, texts)) / messages
+    return {"bronze": files / messages, "bare": bare, "whole": bare + len(with_block("")) + 0.0}
+
+
 def prepare(rows: int, changes: int, folder: str) -> dict[str, Any]:
     """A lake with the silver table, its index of keys, and the changes landed."""
     lake = Lake(folder)
