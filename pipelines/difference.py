@@ -8,13 +8,21 @@ it became what it is.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import polars as pl
 from deltalake import DeltaTable, TableFeatures
 
 from pipelines.contract import Contract
-from pipelines.delta import Snapshot, commit_changes, live_rows, locate, read_snapshot
+from pipelines.delta import (
+    Snapshot,
+    commit_changes,
+    live_rows,
+    locate,
+    lookup,
+    read_places,
+    read_snapshot,
+)
 from pipelines.errors import QualityError
 from pipelines.incremental import Part
 from pipelines.storage import Lake, schema_of
@@ -144,19 +152,16 @@ def _stored(snapshot: Snapshot, contract: Contract, part: Part | None) -> pl.Dat
         return rows.join(
             values.lazy(), on=list(part.columns), how="semi", nulls_equal=True
         ).collect(engine="streaming")
-    return _at(snapshot, locate(snapshot, values, part.columns, []).select(_PLACE), columns)
+    places = _places(snapshot, values, part.columns, contract)
+    return read_places(snapshot, places, [], columns)
 
 
-def _at(snapshot: Snapshot, places: pl.DataFrame, columns: Sequence[str]) -> pl.DataFrame:
-    """The rows at these places; where they lie is known, so that no value is compared again."""
-    parts = [live_rows(replace(snapshot, files=()), columns)]
-    at = {str(path): rows["_row"] for (path,), rows in places.group_by("_file")}
-    for file in snapshot.files:
-        if file.path in at:
-            here = pl.col("_row").is_in(at[file.path].implode())
-            bare = replace(snapshot, files=(replace(file, vector=None),))  # none of them is marked
-            parts.append(live_rows(bare, columns, predicate=here))
-    return pl.concat(parts).collect(engine="streaming")
+def _places(
+    snapshot: Snapshot, values: pl.DataFrame, on: Sequence[str], contract: Contract
+) -> pl.DataFrame:
+    """Where the rows with these values lie; by the key's index where the table is worth one."""
+    found = lookup(snapshot, values, contract.key) if set(on) == set(contract.key) else None
+    return locate(snapshot, values, on, []) if found is None else found
 
 
 def _differences(
@@ -180,7 +185,7 @@ def _refuse_shared_keys(
     """Nothing, when no row of the part has the key of a row outside of it."""
     key: Sequence[str] = list(contract.key)
     new = rows.select(key).join(stored.select(key), on=key, how="anti")
-    twins = locate(snapshot, new, key, []).join(stored.select(_PLACE), on=_PLACE, how="anti")
+    twins = _places(snapshot, new, key, contract).join(stored.select(_PLACE), on=_PLACE, how="anti")
     if len(twins):
         raise QualityError(
             f"{contract.table}: {len(twins)} rows share their key ({', '.join(key)}) with another; the table was left as it is",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from urllib.parse import unquote
 
 import numpy as np
@@ -47,14 +48,15 @@ def locate(
 def read_places(
     snapshot: Snapshot, places: pl.DataFrame, on: Sequence[str], columns: Sequence[str]
 ) -> pl.DataFrame:
-    """`on`, `columns`, `_file` and `_row` of the rows at these places; other files are not opened."""
+    """`on`, `columns`, `_file` and `_row` of the live rows at these places; other files are not opened."""
     wanted = list(dict.fromkeys([*on, *columns]))
     parts = [_nothing(snapshot, wanted)]
     at = {str(path): rows["_row"] for (path,), rows in places.group_by("_file")}
     for file in snapshot.files:
         if file.path in at:
             here = pl.col("_row").is_in(at[file.path].implode())
-            parts.append(_file_rows(snapshot, file, wanted, here))
+            # None of them is marked; without the vector Polars reads no other row's columns.
+            parts.append(_file_rows(snapshot, replace(file, vector=None), wanted, here))
     return pl.concat(parts).collect(engine="streaming")
 
 
