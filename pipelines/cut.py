@@ -251,7 +251,8 @@ def _counted(rows: pl.DataFrame) -> pl.DataFrame:
     once = rows.unique(["topic", *ORDER[1:3], "key", "operation_type", "transaction_id"])
     return once.group_by("transaction_id", "topic").agg(
         pl.len().cast(pl.Int64).alias("events"),
-        pl.col("kafka_timestamp").min().alias("since"),
+        # An event that is sent again is younger in Kafka than its transaction, not in its source.
+        pl.min_horizontal("kafka_timestamp", "event_timestamp").min().alias("since"),
         *firsts,
     )
 
@@ -268,7 +269,8 @@ def _still_short(lake: Lake, short: pl.DataFrame, topics: Mapping[str, Contract]
             lake.scan(topics[str(topic)].bronze)
             .filter(pl.col("transaction_id").is_in(names) & (pl.col(ORDER[1]) > 0))
             .select(
-                "transaction_id", "topic", "key", "operation_type", "kafka_timestamp", *ORDER[:3]
+                *("transaction_id", "topic", "key", "operation_type"),
+                *("kafka_timestamp", "event_timestamp", *ORDER[:3]),
             )
             .collect()
         )

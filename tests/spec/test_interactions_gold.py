@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+import json
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import duckdb
 import polars as pl
 import pytest
+from typer.testing import CliRunner
 
 from assets.demo_interactions import TABLES, generate
 from assets.demo_source import Database, Row
-from pipelines.errors import QueryError
+from pipelines.cli import app
+from pipelines.errors import QueryError, SettingsError
 from pipelines.gold import inputs_of, order_of, result_over
 from pipelines.person import person_document
 from pipelines.query import query
@@ -240,6 +243,22 @@ def test_a_person_gets_what_is_theirs(ims: Database, refinery: Refinery):
     assert "password_hash" not in str(told)
     with pytest.raises(QueryError, match="nobody has the key"):
         person_document(refinery.lake, refinery.catalog, "silver.interactions.users", "0", now=NOW)
+
+
+def test_the_command_line_speaks_as_a_tenant_and_to_a_person(refinery: Refinery):
+    place = ["--lake", refinery.lake.root, "--assets", str(CATALOG.root)]
+    run = CliRunner().invoke
+    sql = "SELECT DISTINCT site_id FROM gold.interactions.finder"
+    seen = run(app, ["query", sql, "--tenant", "2", "-f", "json", *place])
+    assert json.loads(seen.stdout) == [{"site_id": 2}]
+    assert isinstance(
+        run(app, ["query", sql, "--tenant", "2", "--as-of", "2026-05-01", *place]).exception,
+        SettingsError,
+    )
+    told = json.loads(run(app, ["person", "silver.interactions.users", "3", *place]).stdout)
+    assert (told["format"], told["subject"]["key"]) == ("JSON", "3")
+    dated = told["personal_data"]["silver.interactions.users"][0]["last_login"]
+    assert dated is None or datetime.fromisoformat(dated)
 
 
 # ---- MIGRATIONS ---- #

@@ -53,13 +53,15 @@ class Shop:
     def __init__(self, folder: Path) -> None:
         self.lake, self.offsets = Lake(str(folder)), dict[str, int]()
 
-    def land(self, *records: tuple[str, Any, Any], read_all: bool = False) -> None:
+    def land(
+        self, *records: tuple[str, Any, Any], read_all: bool = False, written: int = WRITTEN
+    ) -> None:
         rows = list[tuple[str, int, Any, Any]]()
         for topic, key, value in records:
             rows.append((topic, self.offsets.get(topic, 0), key, value))
             self.offsets[topic] = self.offsets.get(topic, 0) + 1
         columns = Columns(
-            topics=[t for t, *_ in rows], partitions=[0] * len(rows), offsets=[o for _, o, *_ in rows], timestamps=[(1, WRITTEN)] * len(rows),
+            topics=[t for t, *_ in rows], partitions=[0] * len(rows), offsets=[o for _, o, *_ in rows], timestamps=[(1, written)] * len(rows),
             keys=[json.dumps(k).encode() for *_, k, _ in rows], values=[json.dumps(v).encode() for *_, v in rows],
         )  # fmt: skip
         frame, schemas = to_frame(columns, BlockCutter())
@@ -215,6 +217,18 @@ def test_events_sent_again_count_once_and_hold_nothing_up(shop: Shop):
     )
     assert shop.apply() == ()
     assert shop.held("orders") == [1, 2]
+
+
+def test_an_event_sent_again_days_after_its_end_holds_nothing_up(shop: Shop):
+    """A mirror that restarts sends one topic again, and the END lies in another, days before."""
+    old = [event("orders", 1, 0, tx=1, lsn=110), event("items", 7, 1, tx=1, lsn=120)]
+    shop.land(*old, end(1, orders=1, items=1))
+    assert shop.apply() == ()
+    new = [event("orders", 2, 0, tx=2, lsn=210), event("items", 8, 2, tx=2, lsn=220)]
+    three_days = 3 * 86_400_000
+    shop.land(old[0], *new, end(2, orders=1, items=1), written=WRITTEN + three_days)
+    assert shop.apply() == ()
+    assert shop.gold() == {1: 1, 2: 1}
 
 
 def test_events_that_a_filter_took_are_not_waited_for_for_ever(shop: Shop):
