@@ -60,12 +60,18 @@ function writeFocus(graph, focus) {
   return "#";
 }
 
-/** More tables than this are first shown as domains. */
-const MOST_TABLES = 110;
+/** With more tables than this above each other, all tables are first shown as domains: smaller cards nobody could read. */
+const MOST_ON_A_LEVEL = 24;
+
+function isTall(graph) {
+  const counts = new Map();
+  for (const { level } of graph.tables) counts.set(level, (counts.get(level) || 0) + 1);
+  return Math.max(...counts.values()) > MOST_ON_A_LEVEL;
+}
 
 /** The view of a focus: `cards` (a table with the columns shown, or a group of tables) and `ways` between them. */
 function viewOf(graph, focus, options) {
-  if (focus.kind === "overview") return graph.tables.length > MOST_TABLES ? groups(graph) : bare(graph, graph.tables.map((table) => table.id));
+  if (focus.kind === "overview") return isTall(graph) ? groups(graph) : bare(graph, graph.tables.map((table) => table.id));
   if (focus.kind === "domain") return domainView(graph, focus.domain);
   return columnsView(graph, focus, options);
 }

@@ -15,6 +15,7 @@ import pytest
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 from benchmarks.catalogs import write_contracts
+from lineage.catalog.model import Site, TableEntry
 from lineage.catalog.site import write_site
 from pipelines.catalog import site_of
 from pipelines.storage import Lake
@@ -194,6 +195,19 @@ def test_the_same_ways_are_told_as_a_table(page: Page, site: str):
     expect(page.locator("#canvas")).to_be_hidden()
     page.get_by_role("button", name="Graph").click()
     expect(page.locator("#canvas")).to_be_visible()
+
+
+def test_more_tables_than_fit_are_first_shown_as_domains(page: Page, tmp_path: Path):
+    names = [f"silver.{domain}.t{number}" for domain in ("sales", "stock") for number in range(20)]
+    tables = {
+        name: TableEntry(name=name, layer="silver", domain=name.split(".")[1]) for name in names
+    }
+    write_site(Site(tables=tables, lineage={}, made_at=NOW), tmp_path)
+    open_graph(page, tmp_path.as_uri())
+    assert labels(page, ".head") == {"sales  20", "stock  20"}
+    page.mouse.click(*place(page, "stock  20"))
+    page.wait_for_url("**#domain:stock")
+    assert labels(page, ".head") == {f"t{number}" for number in range(20)}
 
 
 def test_an_unknown_name_in_the_address_is_said(page: Page, site: str):

@@ -12,6 +12,7 @@ from urllib.parse import unquote
 import pytest
 
 from lineage.catalog.flows import Flows, classified_columns
+from lineage.catalog.graph_data import graph_data
 from lineage.catalog.links import column_id, slug
 from lineage.catalog.model import (
     ColumnEntry,
@@ -197,6 +198,44 @@ def test_a_column_that_decides_in_several_ways_is_told_once():
         ("day", None, ("filter", "group")), ("at", ("n",), ("join",)), ("day", ("n",), ("window",)),
     ]  # fmt: skip
     assert Flows({}).decided_by("silver.a.b") == ()
+
+
+# ---- GRAPH ---- #
+
+
+def test_the_graphs_data_names_each_column_once_and_points_to_it_by_number():
+    tables = {
+        each.name: each
+        for each in (
+            table("silver.a.b", column("email", "confidential"), column("day")),
+            table("gold.a.c", column("people")),
+        )
+    }
+    lineage = TableLineage(
+        "gold.a.c", "X", ("silver.a.b", "other:x"),
+        {"people": (Source("silver.a.b", "email", "aggregation"), Source("other:x", "n"))},
+        (Indirect("silver.a.b", "day", "filter"), Indirect("silver.a.b", "day", "window", ("people",))),
+    )  # fmt: skip
+    data = graph_data(Site(tables=tables, lineage={"gold.a.c": lineage}, made_at=NOW))
+    names = [name for name, *_ in data["tables"]]
+    columns = [[name for name, *_ in each[-1]] for each in data["tables"]]
+    levels = {each[0]: each[3] for each in data["tables"]}
+    assert levels == {"silver.a.b": 0, "other:x": 0, "gold.a.c": 1}
+
+    def told(table: int, at: int) -> str:
+        return f"{names[table]}.{columns[table][at]}"
+
+    assert [(told(a, b), told(c, d), data["how"][how]) for a, b, c, d, how in data["ways"]] == [
+        ("silver.a.b.email", "gold.a.c.people", "aggregation"),
+        ("other:x.n", "gold.a.c.people", "identity"),
+    ]
+    assert [(told(a, b), names[c], data["how"][how], d) for a, b, c, how, d in data["decides"]] == [
+        ("silver.a.b.day", "gold.a.c", "filter", None),
+        ("silver.a.b.day", "gold.a.c", "window", [0]),
+    ]
+    assert sorted((names[a], names[b]) for a, b in data["inputs"]) == [
+        ("other:x", "gold.a.c"), ("silver.a.b", "gold.a.c"),
+    ]  # fmt: skip
 
 
 # ---- WORDS AND PLOTS ---- #
