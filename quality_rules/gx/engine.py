@@ -52,6 +52,18 @@ class Aggregate:
     finish: Callable[[Any], Any] = lambda value: value
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class OfRows:
+    """A metric of the rows where a condition holds: an aggregate made of the condition's column.
+
+    Metrics of equal conditions share that column: the streaming engine would evaluate it for each.
+    """
+
+    where: pl.Expr
+    make: Callable[[pl.Expr], pl.Expr]
+    finish: Callable[[Any], Any] = lambda value: value
+
+
 class PolarsBatchData(BatchData):
     """A batch as the engine holds it: lazy rows and their types."""
 
@@ -128,8 +140,9 @@ class PolarsExecutionEngine(ExecutionEngine[pl.Expr]):
         for each in metric_fn_bundle:
             bundles.setdefault(_rows_key(each.compute_domain_kwargs), []).append(each)
         frames = [
-            self.get_domain_records(bundle[0].compute_domain_kwargs).select(
-                each.metric_fn.expression.alias(str(at)) for at, each in enumerate(bundle)
+            _planned(
+                self.get_domain_records(bundle[0].compute_domain_kwargs),
+                [each.metric_fn for each in bundle],
             )
             for bundle in bundles.values()
         ]
@@ -188,6 +201,22 @@ def _rows_of(spec: Any) -> Rows:
     if isinstance(spec, DeltaBatchSpec):
         return Rows(pl.scan_delta(spec["uri"], version=spec.get("version")))
     raise InvalidBatchSpecError(f"a batch of Polars rows cannot be made of {type(spec).__name__}")
+
+
+def _planned(rows: pl.LazyFrame, metrics: Sequence[Aggregate | OfRows]) -> pl.LazyFrame:
+    """One row with a column for each metric."""
+    masks = dict[bytes, str]()
+    shared, made = list[pl.Expr](), list[pl.Expr]()
+    for metric in metrics:
+        if isinstance(metric, Aggregate):
+            made.append(metric.expression)
+            continue
+        key = metric.where.meta.serialize()
+        if key not in masks:
+            masks[key] = f"*{len(masks)}"  # no column has such a name
+            shared.append(metric.where.alias(masks[key]))
+        made.append(metric.make(pl.col(masks[key])))
+    return rows.with_columns(shared).select(each.alias(str(at)) for at, each in enumerate(made))
 
 
 def _rows_key(domain: Mapping[str, Any]) -> str:

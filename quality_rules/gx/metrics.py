@@ -9,6 +9,7 @@ no function, and its `.aggregate_fn` returns the expression, so that the engine 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import great_expectations.expectations.core  # noqa: F401  # pyright: ignore[reportUnusedImport]  - registers the metrics' names
@@ -23,7 +24,7 @@ from great_expectations.expectations.metrics.metric_provider import MetricProvid
 
 from quality_rules.aggregates import Verdict, judge_aggregate
 from quality_rules.gx.aggregates import COLUMN_METRICS
-from quality_rules.gx.engine import Aggregate, PolarsBatchData, PolarsExecutionEngine
+from quality_rules.gx.engine import Aggregate, OfRows, PolarsBatchData, PolarsExecutionEngine
 from quality_rules.gx.predicates import MAP_METRICS, MapMetric, NotJudgeableError, applies
 from quality_rules.rule import Rule, RuleKind
 from quality_rules.unjudged import is_broken
@@ -40,7 +41,7 @@ TABLE_RULE_METRIC = "table.rule"
 _TABLE_DOMAIN = ("batch_id", "table", "row_condition", "condition_parser")
 _RULE_KEYS = ("kind", "columns", "params")
 
-Answer = Callable[[PolarsBatchData, dict[str, Any]], Aggregate]
+Answer = Callable[[PolarsBatchData, dict[str, Any]], Aggregate | OfRows]
 
 
 class PolarsMetric(MetricProvider):
@@ -57,10 +58,10 @@ def _answers(metric: MapMetric) -> Iterator[tuple[str, Answer]]:
         _known(metric.columns(arguments), batch)
         return metric.unexpected(arguments, batch.types)
 
-    def count(batch: PolarsBatchData, arguments: dict[str, Any]) -> Aggregate:
-        return Aggregate(unexpected(batch, arguments).sum().cast(pl.Int64), lambda n: n or 0)
+    def count(batch: PolarsBatchData, arguments: dict[str, Any]) -> OfRows:
+        return _how_many(unexpected(batch, arguments))
 
-    def values(batch: PolarsBatchData, arguments: dict[str, Any]) -> Aggregate:
+    def values(batch: PolarsBatchData, arguments: dict[str, Any]) -> Aggregate | OfRows:
         result_format = arguments["result_format"]
         if result_format.get("exclude_unexpected_values"):
             return Aggregate(pl.lit(None), lambda _: [])
@@ -71,9 +72,9 @@ def _answers(metric: MapMetric) -> Iterator[tuple[str, Answer]]:
             return _first(shown[0], broken, result_format)
         found = _first(pl.struct(shown), broken, result_format)
         # Pairs are told as tuples, wider rows as mappings: as the other engines do.
-        return Aggregate(found.expression, _pairs) if "column_A" in arguments else found
+        return replace(found, finish=_pairs) if "column_A" in arguments else found
 
-    def index_list(batch: PolarsBatchData, arguments: dict[str, Any]) -> Aggregate:
+    def index_list(batch: PolarsBatchData, arguments: dict[str, Any]) -> OfRows:
         result_format = arguments["result_format"]
         keys: list[str] | None = result_format.get("unexpected_index_column_names")
         broken = unexpected(batch, arguments)
@@ -98,12 +99,16 @@ def _answers(metric: MapMetric) -> Iterator[tuple[str, Answer]]:
     yield "filtered_row_count", filtered
 
 
-def _first(what: pl.Expr, broken: pl.Expr, result_format: Mapping[str, Any]) -> Aggregate:
+def _how_many(broken: pl.Expr) -> OfRows:
+    return OfRows(broken, lambda mask: mask.sum().cast(pl.Int64), lambda count: count or 0)
+
+
+def _first(what: pl.Expr, broken: pl.Expr, result_format: Mapping[str, Any]) -> OfRows:
     """The first of the rows that are unexpected: as many as the result's format shows."""
     limit = min(result_format.get("partial_unexpected_count", 20), MAX_RESULT_RECORDS)
     if result_format["result_format"] == "COMPLETE":
         limit = MAX_RESULT_RECORDS
-    return Aggregate(what.filter(broken).head(limit).implode(), list)
+    return OfRows(broken, lambda mask: what.filter(mask).head(limit).implode(), list)
 
 
 def _pairs(rows: Sequence[Mapping[str, Any]]) -> list[tuple[Any, ...]]:
@@ -135,10 +140,10 @@ def _rule_answers() -> Iterator[tuple[str, Answer]]:
             return MAP_METRICS["compound_columns.unique"].unexpected(domain, batch.types)
         return is_broken(rule.valid(dict(batch.types), batch.rows.parents))
 
-    def count(batch: PolarsBatchData, arguments: dict[str, Any]) -> Aggregate:
-        return Aggregate(broken(batch, arguments).sum().cast(pl.Int64), lambda n: n or 0)
+    def count(batch: PolarsBatchData, arguments: dict[str, Any]) -> OfRows:
+        return _how_many(broken(batch, arguments))
 
-    def index_list(batch: PolarsBatchData, arguments: dict[str, Any]) -> Aggregate:
+    def index_list(batch: PolarsBatchData, arguments: dict[str, Any]) -> OfRows:
         result_format = arguments["result_format"]
         keys: list[str] = result_format.get("unexpected_index_column_names") or []
         what = pl.struct(_shown(keys, batch)) if keys else pl.int_range(pl.len())
@@ -217,7 +222,9 @@ def _all() -> Iterator[tuple[str, Answer]]:
         yield f"{RULE_METRIC}.{suffix}", answer
 
 
-def _provider(answer: Answer) -> Callable[..., tuple[Aggregate, dict[str, Any], dict[str, Any]]]:
+def _provider(
+    answer: Answer,
+) -> Callable[..., tuple[Aggregate | OfRows, dict[str, Any], dict[str, Any]]]:
     """The function that Great Expectations calls for the aggregate and its rows."""
 
     def provide(
@@ -226,7 +233,7 @@ def _provider(answer: Answer) -> Callable[..., tuple[Aggregate, dict[str, Any], 
         metric_domain_kwargs: Mapping[str, Any],
         metric_value_kwargs: Mapping[str, Any],
         **_: Any,
-    ) -> tuple[Aggregate, dict[str, Any], dict[str, Any]]:
+    ) -> tuple[Aggregate | OfRows, dict[str, Any], dict[str, Any]]:
         batch = execution_engine.batch(metric_domain_kwargs)
         aggregate = answer(batch, {**metric_domain_kwargs, **metric_value_kwargs})
         rows = {
