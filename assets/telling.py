@@ -19,11 +19,21 @@ def run_events(context: dg.AssetExecutionContext, lake: Lake, catalog: Catalog) 
     """The events of this step's run."""
     settings = load_settings()
     return RunEvents(
-        facts=RunFacts(lake, catalog, settings.bootstrap),
+        facts=_facts(lake, catalog, settings.bootstrap),
         listener=_listener(),
         namespace=settings.job_namespace,
         parent=ParentFact(run_id=context.run.run_id, job=f"dagster.{context.run.job_name}"),
     )
+
+
+#: The facts that the last step used: they hold the lineage of all tables, worked out once.
+_LAST: list[RunFacts] = []
+
+
+def _facts(lake: Lake, catalog: Catalog, bootstrap: str | None) -> RunFacts:
+    same = [f for f in _LAST if (f.lake, f.bootstrap) == (lake, bootstrap) and f.catalog is catalog]
+    _LAST[:] = same or [RunFacts(lake, catalog, bootstrap)]
+    return _LAST[0]
 
 
 @cache

@@ -201,6 +201,8 @@ def _gives_again(
         notes.append(f"{contract.table}: its SQL does not run over these rows alone")
         return False
     missing = rows.select(compared).join(again, on=compared, how="anti", nulls_equal=True)
+    if not missing.is_empty():
+        notes.append("the SQL over these rows alone gives other values: something else decides too")
     return missing.is_empty()
 
 

@@ -150,6 +150,7 @@ def test_a_row_that_the_sql_does_not_give_is_not_proven() -> None:
     tampered = result_over(contract, only("orders")).with_columns(pl.col("total") + 1)
     found = origins_of(contract, tampered.filter(pl.col("day") == "tue"), numbered(only("orders")))
     assert (ids(found), found.proven) == ([2, 3], False)
+    assert "gives other values" in found.notes[0]
 
 
 @pytest.mark.parametrize(
