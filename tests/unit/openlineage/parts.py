@@ -127,9 +127,13 @@ class Shop:
     def run(self, *arguments: str) -> Result:
         return CliRunner().invoke(app, list(arguments), env=self.environment)
 
-    def run_all(self) -> Result:
+    def run_all(self, *, listened: bool = True) -> Result:
+        """A whole run; where somebody listens, until all is told, however slow the machine is."""
         done = self.run("run", "--from-file", str(self.root / "stream.jsonl"))
         assert done.exit_code == 0, (done.output, done.exception)
+        until = time.monotonic() + 20
+        while listened and self.waiting() and time.monotonic() < until:
+            time.sleep(0.05)
         return done
 
     def waiting(self) -> list[Path]:

@@ -23,7 +23,7 @@ def test_events_of_a_refused_connection_arrive_in_the_next_run(
     shop: Shop, listening: Listening
 ) -> None:
     listening.stop()
-    shop.run_all()
+    shop.run_all(listened=False)
     assert len(shop.waiting()) == EVENTS
     again = Listening(listening.port)
     try:
@@ -39,7 +39,7 @@ def test_events_of_a_refused_connection_arrive_in_the_next_run(
 
 def test_an_error_of_the_listener_loses_no_event(shop: Shop, listening: Listening) -> None:
     listening.answers = [500, 503]
-    shop.run_all()
+    shop.run_all(listened=False)
     shop.run_all()
     assert listening.faults == []
     assert shop.waiting() == []
@@ -51,7 +51,7 @@ def test_a_slow_listener_does_not_hold_the_run(shop: Shop, listening: Listening)
     shop.run_all()
     listening.seconds = 30.0
     began = time.monotonic()
-    shop.run_all()
+    shop.run_all(listened=False)
     assert time.monotonic() - began < 15
     assert len(shop.waiting()) > 0
 
@@ -112,7 +112,7 @@ def test_events_wait_while_kafka_is_away(shop: Shop) -> None:
         "transport: {type: kafka, topic: lineage, config: "
         "{bootstrap.servers: '127.0.0.1:1', message.timeout.ms: 500, log_level: 0}}"
     )
-    shop.run_all()
+    shop.run_all(listened=False)
     assert len(shop.waiting()) == EVENTS
 
 
