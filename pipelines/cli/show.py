@@ -67,7 +67,7 @@ def say_captured(done: Sequence[Captured], *, as_json: bool) -> None:
 
 def note(text: str) -> None:
     """Something to know, beside the result."""
-    err.print(f"note: {text}", highlight=False)
+    err.print(f"note: {text}", highlight=False, soft_wrap=True)
 
 
 def finish(
