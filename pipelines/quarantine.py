@@ -28,7 +28,7 @@ from pipelines.errors import LakeError, SettingsError
 from pipelines.evolution import follow_contract
 from pipelines.state import OWN_ISSUES, State, open_state, progress_of
 from pipelines.storage import Lake
-from pipelines.waiting import Choice, fits, key_text, named, refuse_unknown_rule
+from pipelines.waiting import Choice, fits, is_named, key_text, named, refuse_unknown_rule
 
 #: Values that silver would not hold as the source has them, whatever somebody decides.
 _UNKNOWN = f"^({UNDECODABLE}|{UNAVAILABLE}):"
@@ -109,6 +109,8 @@ def retry(
     _audit_decisions(lake)
     work = _work(lake, catalog, table, now)
     before = open_state(lake, work.contract).quarantine.snapshot.num_rows
+    if not before:
+        return Decided(table=table, act="retry", decided=0)
     told = {"table_name": table, "why": why or None, "before": f'{{"quarantined": {before}}}'}
     record(lake, _entry("quarantine.retry", actor, now, **told))
     report = _judge_again(work)
@@ -145,9 +147,9 @@ def _chosen(
     """The waiting rows that were chosen, with the issues that they were refused for."""
     rows = state.quarantine.rows(list(state.quarantine.snapshot.schema))
     if choice.ids:
-        done = [name for name in choice.ids if decided["row_id"].str.starts_with(name).any()]
-        there = rows.select(row_id(contract)).to_series()
-        left = [n for n in choice.ids if n not in done or there.str.starts_with(n).any()]
+        done = [n for n in choice.ids if len(decided.filter(is_named(pl.col("row_id"), n)))]
+        ids = row_id(contract)
+        left = [n for n in choice.ids if n not in done or len(rows.filter(is_named(ids, n)))]
         return named(contract, rows, left)
     issues = rows.rename({"quality_issues": "issues"})
     refuse_unknown_rule(contract, issues, choice.rule)
@@ -168,8 +170,8 @@ def _decisions_on(lake: Lake, table: str, act: str, ids: Sequence[str]) -> pl.Da
         return pl.DataFrame(schema=dict(DECISIONS_TABLE))
     is_ours = (pl.col("table_name") == table) & (pl.col("act") == act)
     rows = lake.scan(DECISIONS).filter(is_ours).collect()
-    named = [pl.col("row_id").str.starts_with(name) for name in ids]
-    return rows.filter(pl.any_horizontal(named)) if named else rows
+    theirs = [is_named(pl.col("row_id"), name) for name in ids]
+    return rows.filter(pl.any_horizontal(theirs)) if theirs else rows
 
 
 def _new_decisions(

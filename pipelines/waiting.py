@@ -16,7 +16,7 @@ from pipelines.errors import SettingsError
 from pipelines.shape import payload_shape, shown
 from pipelines.storage import Lake
 
-#: The shortest beginning of a row's id that names it.
+#: The shortest beginning or end of a row's id that names it.
 _SHORTEST = 4
 
 
@@ -121,10 +121,10 @@ class Shown:
 
 
 def show_row(lake: Lake, contract: Contract, name: str) -> Shown:
-    """One row by its id, or by the beginning of its id.
+    """One row by its id, or by the beginning or the end of its id.
 
     Raises:
-        SettingsError: when no row, or more than one, begins like this.
+        SettingsError: when no row, or more than one, is named like this.
     """
     if lake.version(contract.sibling("quarantine")) is None:
         raise _no_such_row(contract, name)
@@ -196,24 +196,29 @@ def _event(lake: Lake, contract: Contract, row: dict[str, Any]) -> dict[str, Any
 # ---- CHOOSE ---- #
 
 
+def is_named(ids: pl.Expr, name: str) -> pl.Expr:
+    """Whether a row's id begins or ends like this."""
+    return ids.str.starts_with(name) | ids.str.ends_with(name)
+
+
 def named(contract: Contract, rows: pl.DataFrame, names: Sequence[str]) -> pl.DataFrame:
-    """The rows whose id is one of these, or begins with one.
+    """The rows whose id is one of these, or begins or ends with one.
 
     Raises:
-        SettingsError: when no row begins like one of them, or more than one.
+        SettingsError: when no row's id does so with one of them, or more than one.
     """
     ids = rows.select(row_id(contract)).to_series()
     mask = pl.Series([False]).new_from_index(0, len(rows))
     for name in names:
-        begins = ids.str.starts_with(name)
-        if begins.sum() == 0:
+        like = rows.select(is_named(row_id(contract), name)).to_series()
+        if like.sum() == 0:
             raise _no_such_row(contract, name)
-        if begins.sum() > 1 and not (ids == name).any():
+        if like.sum() > 1 and not (ids == name).any():
             raise SettingsError(
-                f"{contract.table}: {begins.sum():,} quarantined rows begin with '{name}'",
-                hint="give more of the id",
+                f"{contract.table}: the ids of {like.sum():,} quarantined rows begin or end with '{name}'",
+                hint="give more of the id; ids of one topic differ at their ends",
             )
-        mask |= (ids == name) if (ids == name).any() else begins
+        mask |= (ids == name) if (ids == name).any() else like
     return rows.filter(mask)
 
 

@@ -76,7 +76,8 @@ def list_command(
     """
     rows = incidents_of(open_lake(load_settings(lake=lake, storage=storage or ())))
     shown = rows if everything else rows.filter(rows["over_at"].is_null())
-    print_records(shown.drop("claimed_at").to_dicts(), as_json=as_json)
+    beside = ["claimed_at"] if as_json else ["claimed_at", "incident_id", "kind", "subject"]
+    print_records(shown.drop(beside).to_dicts(), as_json=as_json)
 
 
 @alerts_app.command("test")

@@ -26,7 +26,7 @@ from pipelines.decisions import DROP, RELEASE
 from pipelines.errors import SettingsError
 from pipelines.ingest import open_lake
 from pipelines.quarantine import decide, retry
-from pipelines.refine import chosen
+from pipelines.refine import chosen, keep_quality
 from pipelines.settings import load_settings
 from pipelines.storage import Lake
 from pipelines.waiting import Choice, Shown, counted, show_row, waiting_rows
@@ -48,7 +48,7 @@ class By(StrEnum):
 TableArgument = Annotated[str, typer.Argument(help="A silver table, as in silver.commerce.orders.")]
 RowsArgument = Annotated[
     list[str] | None,
-    typer.Argument(help="Ids of rows, or their first characters.", show_default=False),
+    typer.Argument(help="Ids of rows, or their first or last characters.", show_default=False),
 ]
 RuleOption = Annotated[
     str | None,
@@ -116,7 +116,7 @@ def list_command(
 @quarantine_app.command("show")
 def show_command(
     table: TableArgument,
-    row: Annotated[str, typer.Argument(help="A row's id, or its first characters.")],
+    row: Annotated[str, typer.Argument(help="A row's id, or its first or last characters.")],
     lake: LakeOption = None,
     assets: AssetsOption = None,
     storage: StorageOption = None,
@@ -128,7 +128,7 @@ def show_command(
     length, the kinds of its characters.
 
     Example:
-        medallion quarantine show silver.commerce.orders 7f3a09
+        medallion quarantine show silver.commerce.orders 0391
     """
     catalog, target = _opened(lake, assets, storage)
     found = show_row(target, _silver(catalog, table), row)
@@ -158,7 +158,7 @@ def release_command(
     that it breaks later, is judged as ever. A row whose value could not be read is not released.
 
     Examples:
-        medallion quarantine release silver.commerce.orders 7f3a09 --why "agreed with the shop, ticket 812"
+        medallion quarantine release silver.commerce.orders 0391 --why "agreed with the shop, ticket 812"
 
         medallion quarantine release silver.commerce.orders --rule known_customer --older-than '7 days' --why "old shop"
     """
@@ -188,7 +188,7 @@ def drop_command(
     newer event of the row from the source.
 
     Examples:
-        medallion quarantine drop silver.commerce.orders 7f3a09 --why "test order, ticket 813"
+        medallion quarantine drop silver.commerce.orders 0391 --why "test order, ticket 813"
 
         medallion quarantine drop silver.commerce.orders --rule total_amount --all --why "load test"
     """
@@ -221,6 +221,11 @@ def retry_command(
     ]
     actor, now = Actor.here(by), datetime.now(UTC)
     done = [retry(target, catalog, table, why=why, actor=actor, now=now) for table in there]
+    for each in done:
+        if each.released:
+            keep_quality(
+                target, catalog, each.table, now, run_id=f"quarantine/{now:%Y%m%dT%H%M%S%f}"
+            )
     print_records(
         [
             {"table": d.table, "judged": d.decided, "released": d.released, "waiting": d.waiting}
@@ -244,6 +249,8 @@ def _decide(
     _silver(catalog, table)
     now = datetime.now(UTC)
     done = decide(lake, catalog, table, act, choice, why=why, actor=Actor.here(by), now=now)
+    # The results of the rules, and the alerts that follow them, are of the table as it is now.
+    keep_quality(lake, catalog, table, now, run_id=f"quarantine/{now:%Y%m%dT%H%M%S%f}")
     print_records([asdict(done)], as_json=as_json)
     if done.unfit:
         note(

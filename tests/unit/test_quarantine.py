@@ -260,6 +260,9 @@ def test_a_row_is_named_by_the_beginning_of_its_id(lake: Lake):
     first, second = waiting_rows(lake, CONTRACT, NOW)["row_id"]
     common = next(n for n in range(len(first)) if first[n] != second[n])
     assert show_row(lake, CONTRACT, first[: max(4, common + 1)]).row["row_id"] == first
+    assert show_row(lake, CONTRACT, second[-4:]).row["row_id"] == second
+    with pytest.raises(SettingsError, match="2 quarantined rows begin or end"):
+        show_row(lake, CONTRACT, first[:4])
     with pytest.raises(SettingsError, match="no quarantined row"):
         show_row(lake, CONTRACT, "nowhere")
     with pytest.raises(SettingsError, match="too short"):
@@ -492,7 +495,9 @@ def test_the_commands_say_what_waits_and_what_became_of_it(tmp_path: Path):
         return CliRunner().invoke(app, arguments, env=environment)
 
     def told(*arguments: str) -> list[dict]:
-        done = run(*arguments, "--json")
+        return told_rows(run(*arguments, "--json"))
+
+    def told_rows(done) -> list[dict]:
         assert done.exit_code == 0, done.output
         return json.loads(done.stdout)
 
@@ -512,6 +517,8 @@ def test_the_commands_say_what_waits_and_what_became_of_it(tmp_path: Path):
     assert (done["released"], done["waiting"]) == (1, 1)
     (done,) = told("quarantine", "drop", table, "--rule", "text_required", *why)
     assert (done["dropped"], done["waiting"]) == (1, 0)
+    sql = "SELECT failed_count, record_count FROM system.main.data_quality_results WHERE rule_name = 'text_required' ORDER BY checked_at DESC LIMIT 1"
+    assert told_rows(run("query", sql, "-f", "json")) == [{"failed_count": 1, "record_count": 2}]
     (again,) = told("replay", table, "--check")
     assert (again["differing"], again["rows"]) == (0, 3)  # the dropped one as its tombstone
     for name in ("list", "show", "release", "retry", "drop"):
