@@ -44,6 +44,7 @@ def frame(rows: int) -> pl.DataFrame:
         pl.when(bad).then(pl.lit("?")).otherwise("status").alias("status"),
         pl.when(bad).then(-1).otherwise("quantity").alias("quantity"),
         pl.col("ordered_on").cast(pl.Int32).cast(pl.Date),
+        pl.col("amount", "tax").cast(pl.Decimal(10, 2)),  # money, as the lake's tables hold it
     )
 
 
