@@ -1,4 +1,4 @@
-"""`python -m benchmarks [capture|decode|apply|gold|validate|lineage|catalog ...] [--rows N]`: the ratios, printed and kept.
+"""`python -m benchmarks [capture|decode|apply|gold|validate|lineage|catalog|rules ...] [--rows N]`: the ratios, printed and kept.
 
 Examples:
     python -m benchmarks
@@ -45,7 +45,7 @@ def child(code: str, *arguments: str) -> dict[str, Any]:
         [
             sys.executable,
             "-c",
-            f"import sys; from benchmarks import expectations, gold, steps; out = {code}{tail}",
+            f"import sys; from benchmarks import expectations, gold, quality, steps; out = {code}{tail}",
             *arguments,
         ],
         capture_output=True,
@@ -274,6 +274,19 @@ def _definitions() -> list[Line]:
     ]
 
 
+def rules() -> list[Line]:
+    """Ten rules of a million rows of twelve columns, and the rules of a table within an apply."""
+    told = child("quality.rules(1_000_000)")
+    with tempfile.TemporaryDirectory() as folder:
+        child(f"steps.prepare({ROWS // 10}, {CHANGES}, sys.argv[1])", folder)
+        applied = child("quality.within_apply(sys.argv[1])", folder)
+    judging = applied["judging"]
+    return [
+        ("row rules / one pass by hand", f"{told['split'] / told['by_hand']:.2f}", "< 1.5", f"{told['split']:.2f} s, 1M x 12 x 10"),
+        (f"judging in an apply of {CHANGES:,}", f"{judging / (applied['seconds'] - judging):.2f}", "< 0.20", f"{judging:.2f} s of {applied['seconds']:.2f} s"),
+    ]  # fmt: skip
+
+
 def lineage() -> list[Line]:
     """Trace 1,000 models of TPC-H size, and again where one of them changed."""
     with tempfile.TemporaryDirectory() as folder:
@@ -316,6 +329,7 @@ BENCHMARKS: dict[str, Callable[[], list[Line]]] = {
     "validate": validate,
     "lineage": lineage,
     "catalog": catalog,
+    "rules": rules,
 }
 
 

@@ -15,7 +15,7 @@ import polars as pl
 
 from quality_rules.conditions import RAISED
 from quality_rules.rule import Rule, Severity
-from quality_rules.unjudged import UNJUDGED, is_broken, judge_each
+from quality_rules.unjudged import UNJUDGED, judge_each
 
 #: What a broken rule takes from a row's score, as a share of the weights of all its rules: an error
 #: weighs four warnings, a warning two remarks. All kept: 1.00.
@@ -48,58 +48,85 @@ def split(rows: pl.DataFrame, rules: Sequence[Rule], parents: Mapping[str, pl.Se
 
     `rows` may have a column `_issues` of what was found wrong before (a value that could not be
     decoded): such issues count as errors and stand first, save for those that begin with `special:`,
-    which are only told. `parents` holds for each REFERENCE rule,
-    by its name, the values it finds. Cost: one pass over the rows; lists are built once for each
-    combination of broken rules, of which there are few.
+    which are only told. `parents` holds for each REFERENCE rule, by its name, the values it finds.
+    Rows come out in no promised order. Cost: one pass over the rows, and the lists of each; those of
+    the rows that keep every rule are all the same, and made once.
     """
     active = [rule for rule in rules if rule.active and rule.on_rows]
     if len(active) > _MOST_RULES:
         raise ValueError(
             f"{len(active)} rules on the rows of {active[0].table}; at most {_MOST_RULES} are judged at once"
         )
-    judged = _with_masks(rows, active, parents)
-    masks = judged.select(_MASKS).unique().rows()
-    judged = _with_prior_issues(
-        judged.join(_verdicts(masks, active), on=_MASKS, how="left", maintain_order="left").drop(
-            _MASKS
-        )
-    )
+    failed = _failed(rows, active, parents)
+    bad = failed["bad"]
+    if "_issues" in rows.columns:
+        bad = bad | (rows["_issues"].list.len() > 0).fill_null(value=False)
+    clean = _with_all_passed(rows.filter(~bad), active)
+    judged = _judged(rows.filter(bad), failed.filter(bad), active)
     refused = judged["_refused"]
     judged = judged.drop("_refused")
-    return Split(kept=judged.filter(~refused), quarantined=judged.filter(refused))
+    return Split(
+        kept=pl.concat([clean, judged.filter(~refused)]), quarantined=judged.filter(refused)
+    )
+
+
+def _failed(
+    rows: pl.DataFrame, rules: Sequence[Rule], parents: Mapping[str, pl.Series]
+) -> pl.DataFrame:
+    """Where each row fails: `b0` where it breaks the first rule, `r0` where that raised; `bad`: anywhere.
+
+    Where no rule raised on any row, there are no columns that say so.
+    """
+    types = dict(rows.schema)
+    valid = [rule.valid(types, parents) for rule in rules]
+    try:
+        each = [(~one).alias(f"b{at}") for at, one in enumerate(valid)]  # null: does not apply
+        failed = rows.select(pl.int_range(pl.len()).alias("_at"), *each).drop("_at")
+    except RAISED:
+        found = [judge_each(rows, one) for one in valid]
+        columns = {f"b{at}": broken for at, (broken, _) in enumerate(found)}
+        failed = pl.DataFrame(columns | {f"r{at}": raised for at, (_, raised) in enumerate(found)})
+    if not valid:
+        return pl.select(pl.repeat(value=False, n=len(rows), dtype=pl.Boolean).alias("bad"))
+    return failed.with_columns(pl.any_horizontal(pl.all()).fill_null(value=False).alias("bad"))
+
+
+#: Rows that share the lists of one block: their texts are written once a block, and copied as bytes.
+_BLOCK_ROWS = 4096
+
+
+def _with_all_passed(rows: pl.DataFrame, rules: Sequence[Rule]) -> pl.DataFrame:
+    """The rows with the verdict of those that keep every rule."""
+    told = _verdicts([(0, 0)], rules).select(VERDICT.keys())
+    block = told.select(pl.all().gather(pl.repeat(0, _BLOCK_ROWS, dtype=pl.UInt32)))
+    whole, rest = divmod(len(rows), _BLOCK_ROWS)
+    return rows.hstack(
+        [pl.concat([*[each] * whole, each.head(rest)]).rechunk() for each in block.get_columns()]
+    )
+
+
+def _judged(rows: pl.DataFrame, failed: pl.DataFrame, rules: Sequence[Rule]) -> pl.DataFrame:
+    """The rows with the verdict of the rules they fail, and whether it refuses them."""
+    masks = [
+        _mask(failed, prefix, len(rules)).alias(name)
+        for prefix, name in zip("br", _MASKS, strict=True)
+    ]
+    marked = rows.hstack(failed.select(masks))
+    told = _verdicts(marked.select(_MASKS).unique().rows(), rules)
+    return _with_prior_issues(marked.join(told, on=_MASKS, how="left").drop(_MASKS))
 
 
 #: One bit a rule: those that the row broke, and those that raised on it.
 _MASKS = ("_broken", "_raised")
 
 
-def _with_masks(
-    rows: pl.DataFrame, rules: Sequence[Rule], parents: Mapping[str, pl.Series]
-) -> pl.DataFrame:
-    types = dict(rows.schema)
-    valid = [rule.valid(types, parents) for rule in rules]
-    none = pl.lit(0, pl.UInt64)
-    try:
-        return rows.with_columns(
-            _mask([is_broken(each) for each in valid]).alias("_broken"), none.alias("_raised")
-        )
-    except RAISED:
-        each = [_judge_alone(rows, one) for one in valid]
-    return rows.with_columns(
-        _mask([pl.lit(broken) for broken, _ in each]).alias("_broken"),
-        _mask([pl.lit(raised) for _, raised in each]).alias("_raised"),
-    )
-
-
-def _mask(bits: Sequence[pl.Expr]) -> pl.Expr:
-    shifted = [bit.cast(pl.UInt64) * (1 << at) for at, bit in enumerate(bits)]
-    return (pl.sum_horizontal(shifted) if shifted else pl.lit(0)).cast(pl.UInt64)
-
-
-def _judge_alone(rows: pl.DataFrame, valid: pl.Expr) -> tuple[pl.Series, pl.Series]:
-    if rows.is_empty():
-        return pl.Series([], dtype=pl.Boolean), pl.Series([], dtype=pl.Boolean)
-    return judge_each(rows, valid)
+def _mask(failed: pl.DataFrame, prefix: str, number: int) -> pl.Expr:
+    bits = [
+        pl.col(f"{prefix}{at}").cast(pl.UInt64) * (1 << at)
+        for at in range(number)
+        if f"{prefix}{at}" in failed.columns
+    ]
+    return (pl.sum_horizontal(bits) if bits else pl.repeat(0, pl.len())).cast(pl.UInt64)
 
 
 def _verdicts(masks: Sequence[tuple[int, int]], rules: Sequence[Rule]) -> pl.DataFrame:

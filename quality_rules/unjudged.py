@@ -16,8 +16,9 @@ def judge_each(rows: pl.DataFrame, valid: pl.Expr) -> tuple[pl.Series, pl.Series
     The rows are halved until what raises stands alone: k rows of n that raise cost some k log n
     evaluations. Only for conditions that have raised, which contracts that pass their check seldom do.
     """
-    broken, raised = list[pl.Series](), list[pl.Series]()
-    pieces = [rows]
+    broken = [pl.Series([], dtype=pl.Boolean)]
+    raised = [pl.Series([], dtype=pl.Boolean)]
+    pieces = [rows] if len(rows) else []
     while pieces:
         piece = pieces.pop()
         try:
