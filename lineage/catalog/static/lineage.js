@@ -175,6 +175,7 @@ function go(next) {
   const hash = writeFocus(graph, next);
   if (location.hash === hash || (hash === "#" && !location.hash)) return;
   location.hash = hash;
+  follow();
 }
 
 function targetOf(node) {
@@ -184,7 +185,12 @@ function targetOf(node) {
   return { kind: "domain", domain: view.cards.find((each) => each.key === id).group.domain };
 }
 
+let followed = null;
+
+/** Shows what the address speaks of. The browser tells of a changed address later than a next key may come, so `go` does not wait. */
 function follow() {
+  if (location.hash === followed) return;
+  followed = location.hash;
   const found = readFocus(graph, location.hash.slice(1));
   focus = found || { kind: "overview" };
   draw();
