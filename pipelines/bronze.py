@@ -66,7 +66,7 @@ class Landed:
     letters: int = 0
     repeated: int = 0
     #: The oldest source time among the events of each topic, in microseconds since 1970.
-    oldest_us: Mapping[str, int] = field(default_factory=dict[str, int])
+    oldest_us: Mapping[str, int] = field(default_factory=dict[str, int], compare=False)
 
     def __add__(self, other: Landed) -> Landed:
         return Landed(
