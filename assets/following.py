@@ -10,11 +10,8 @@ from dataclasses import asdict
 from types import FrameType
 from typing import Annotated
 
-import dagster as dg
 import typer
-from dagster._core.errors import DagsterHomeNotSetError
 
-from assets.keys import key_of
 from pipelines.cli import app
 from pipelines.cli.options import (
     AssetsOption,
@@ -115,6 +112,12 @@ def _reporter() -> Callable[[Applied | Built], None]:
     Raises:
         SettingsError: when DAGSTER_HOME holds no instance.
     """
+    # Dagster takes two seconds to import, which no other command should pay for.
+    import dagster as dg
+    from dagster._core.errors import DagsterHomeNotSetError
+
+    from assets.keys import key_of
+
     try:
         instance = dg.DagsterInstance.get()
     except DagsterHomeNotSetError:
