@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Iterable, Mapping
+from threading import Thread
 from typing import Any
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
@@ -23,8 +24,13 @@ POLL_SECONDS = 0.1
 # (6 to 10 s) and than reading over a large aborted transaction.
 _SILENCE_SECONDS = 60.0
 
-# Reported positions are for lag tools only, so leaving waits no longer than this for their arrival.
+# Positions are reported for lag tools only: no more often than this, so that small batches do not heap
+# up requests, and leaving waits no longer than this for their arrival.
+_REPORT_EVERY_SECONDS = 1.0
 _REPORT_SECONDS = 2.0
+
+# librdkafka has been seen to wait for ever for its last answers; nothing of ours rests on them.
+_CLOSE_SECONDS = 15.0
 
 _DEFAULTS: Mapping[str, Any] = {
     "client.id": "medallion",
@@ -78,6 +84,8 @@ class Connection:
         self._answer_seconds = answer_seconds
         self._troubles = Troubles()
         self._reports = 0
+        self._unreported: dict[Partition, int] = {}
+        self._reported_at = 0.0
         self._heard_at = time.monotonic()
         options = consumer_options(settings, group)
         options |= {"error_cb": self._complained, "on_commit": self._reported}
@@ -125,22 +133,34 @@ class Connection:
         self.consumer.resume([TopicPartition(*each) for each in partitions])
 
     def report(self, next_offsets: Mapping[Partition, int]) -> None:
-        """Commits group offsets, without waiting and without anything resting on them."""
-        if not next_offsets:
+        """Commits group offsets now and then, without waiting and without anything resting on them."""
+        self._unreported |= next_offsets
+        if time.monotonic() - self._reported_at >= _REPORT_EVERY_SECONDS:
+            self._report()
+
+    def _report(self) -> None:
+        if not self._unreported:
             return
+        offsets, self._unreported = plain(self._unreported), {}
+        self._reported_at = time.monotonic()
         try:
-            self.consumer.commit(offsets=plain(next_offsets), asynchronous=True)
+            self.consumer.commit(offsets=offsets, asynchronous=True)
             self._reports += 1
         except KafkaException as error:
             _log.warning("positions were not reported to group %s: %s", self._group, error)
 
     def close(self) -> None:
-        """Leaves the group; reports get a moment to arrive."""
+        """Leaves the group; reports get a moment to arrive, and librdkafka some time to end."""
         self.consumer.pause(self.consumer.assignment())
+        self._report()
         deadline = time.monotonic() + _REPORT_SECONDS
         while self._reports > 0 and time.monotonic() < deadline:
             self.consumer.poll(POLL_SECONDS)
-        self.consumer.close()
+        closing = Thread(target=self.consumer.close, name="close", daemon=True)
+        closing.start()
+        closing.join(_CLOSE_SECONDS)
+        if closing.is_alive():
+            _log.warning("the consumer of group %s did not close and is left alone", self._group)
 
     def _complained(self, error: KafkaError) -> None:
         was_down = self._troubles.all_down
