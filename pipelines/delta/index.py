@@ -47,7 +47,8 @@ def lookup(
 ) -> pl.DataFrame | None:
     """The places of the live rows whose `on` columns equal a row of `keys`: `on`, `_file`, `_row`.
 
-    None where there is no index to be had: a table that is small, or not on this machine's disk.
+    None where there is no index to be had: a table that is small, or not on this machine's disk, or
+    whose runs another process is just merging.
     """
     root, worth = _root(snapshot), WORTH_ROWS if worth_rows is None else worth_rows
     if root is None or sum(file.num_records for file in snapshot.files) < worth:
@@ -55,19 +56,22 @@ def lookup(
     sought = keys.select(on).drop_nulls().unique()
     high, low = _told(sought, on, snapshot)
     order = np.argsort(high, kind="stable")
-    parts = [
-        run.find(high[order], low[order] if low is not None else None)
-        for run in _runs(root, snapshot, list(on))
-    ]
     files = {file.path: file for file in snapshot.files}
-    found = [
-        (order[which], path, rows) for part in parts for which, path, rows in part if path in files
-    ]
+    try:
+        found = [
+            (order[which], path, rows)
+            for run in _runs(root, snapshot, list(on))
+            for which, path, rows in run.find(high[order], None if low is None else low[order])
+            if path in files
+        ]
+    except FileNotFoundError:
+        return None
     frames = [_live(snapshot, files[path], sought[which], rows) for which, path, rows in found]
     none = sought.clear().with_columns(
         pl.lit(None, pl.String).alias("_file"), pl.lit(None, pl.Int64).alias("_row")
     )
-    return pl.concat([none, *frames])
+    # Two processes may have made a run of the same file.
+    return pl.concat([none, *frames]).unique(["_file", "_row"])
 
 
 def purge(snapshot: Snapshot) -> int:
@@ -75,8 +79,7 @@ def purge(snapshot: Snapshot) -> int:
     root, live, gone = _root(snapshot), {file.path for file in snapshot.files}, 0
     for described in root.glob("*/*.json") if root is not None and root.is_dir() else ():
         if not live.issuperset(json.loads(described.read_text())["files"]):
-            for path in described.parent.glob(f"{described.stem}.*"):
-                path.unlink(missing_ok=True)
+            _delete(described)
             gone += 1
     return gone
 
@@ -245,9 +248,15 @@ def _merge(folder: Path, kind: str, runs: Sequence[_Run], alive: set[str]) -> _R
         folder, kind, {name: np.concatenate(parts) for name, parts in columns.items()}, files
     )
     for run in runs:  # a reader that has it open goes on; one that comes too late reads the files
-        for path in folder.glob(f"{run.name}.*"):
-            path.unlink(missing_ok=True)
+        _delete(folder / f"{run.name}.json")
     return one
+
+
+def _delete(described: Path) -> None:
+    """A run's description first, so that nobody begins to read what is going."""
+    described.unlink(missing_ok=True)
+    for path in described.parent.glob(f"{described.stem}.*"):
+        path.unlink(missing_ok=True)
 
 
 def _write(folder: Path, kind: str, columns: dict[str, _Ints], files: Sequence[str]) -> _Run:

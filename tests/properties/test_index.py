@@ -83,6 +83,25 @@ def test_a_small_table_needs_none(tmp_path: Path):
     assert lookup(snapshot_of(lake), keys, ["id"]) is None
 
 
+def test_two_runs_of_one_file_tell_a_place_once_and_a_lost_one_sends_to_the_files(tmp_path: Path):
+    lake = Lake(str(tmp_path))
+    lake.create(NAME, {"id": pl.Int32()}, configuration={"delta.enableDeletionVectors": "true"})
+    step(lake, "number", "put", [5, 6])
+    keys = pl.DataFrame({"id": [2, 3, 9]}, schema={"id": pl.Int32})
+    first = lookup(snapshot_of(lake), keys, ["id"], worth_rows=0)
+    folder = Path(lake.path(NAME)) / "_index" / "id"
+    for path in list(folder.iterdir()):
+        shutil.copy(path, folder / f"twin{path.name}")
+    twice = lookup(snapshot_of(lake), keys, ["id"], worth_rows=0)
+    assert first is not None
+    assert twice is not None
+    assert sorted(twice.rows()) == sorted(first.rows())
+    assert sorted(first["id"]) == [2, 3]
+    for path in folder.glob("*.row.npy"):
+        path.unlink()
+    assert lookup(snapshot_of(lake), keys, ["id"], worth_rows=0) is None
+
+
 def test_late_events_find_their_place_through_the_index(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
