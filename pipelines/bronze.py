@@ -24,6 +24,7 @@ from pipelines.change.position import (
     is_full_snapshot,
     log_after,
     newest_streamed,
+    taken_at,
 )
 from pipelines.contract import Catalog
 from pipelines.errors import ConflictError
@@ -191,11 +192,7 @@ class Bronze:
         )
         app = _app_versions(batch, topic)
         fresh = self._not_yet_there(handle, good, batch, topic, "event_id")
-        ahead = {
-            name: version
-            for name, version in app.items()
-            if version > (handle.transaction_version(name) or -1)
-        }
+        ahead = _ahead(handle, app)
         if not len(fresh) and not ahead:
             return 0
         states = self._states.get(topic) or _load_states(self.lake, handle)
@@ -219,11 +216,7 @@ class Bronze:
         fresh = self._not_yet_there(
             handle, bad.rename({"event_id": "letter_id"}), batch, topic, "letter_id"
         )
-        ahead = {
-            name: version
-            for name, version in app.items()
-            if version > (handle.transaction_version(name) or -1)
-        }
+        ahead = _ahead(handle, app)
         if len(fresh) or ahead:
             self.lake.write(
                 handle, letter_rows(whole_records(fresh, batch)), mode="append", app=ahead
@@ -329,6 +322,11 @@ def _app_id(origin: Origin, topic: str, partition: int) -> str:
     return f"capture/{origin.cluster}/{origin.topic_id(topic)}/{topic}/{partition}"
 
 
+def _ahead(handle: DeltaTable, app: dict[str, int]) -> dict[str, int]:
+    """The app transactions that a table has yet to carry."""
+    return {name: at for name, at in app.items() if at > (handle.transaction_version(name) or -1)}
+
+
 def _app_versions(batch: RecordBatch, topic: str) -> dict[str, int]:
     return {
         _app_id(batch.origin, topic, partition): offset
@@ -368,7 +366,7 @@ def _load_states(lake: Lake, handle: DeltaTable) -> dict[int, PartitionState]:
         "kafka_partition", "kafka_offset", pl.col("kafka_timestamp").dt.epoch("ms")
     )
     states = dict[int, PartitionState]()
-    for partition, end, written in newest.iter_rows():
+    for partition, end, written in newest.rows():
         near = pl.col("kafka_offset") > end - _TAIL_OFFSETS
         tail = rows.filter(pl.col("kafka_partition") == partition, near).collect()
         states[partition] = _load_state(tail, written or 0)
@@ -376,7 +374,8 @@ def _load_states(lake: Lake, handle: DeltaTable) -> dict[int, PartitionState]:
 
 
 def _load_state(tail: pl.DataFrame, written_ms: int) -> PartitionState:
-    last = tail.sort("kafka_offset").row(-1, named=True)
+    tail = tail.sort("kafka_offset")
+    last = tail.row(-1, named=True)
     said = describe(tail["raw_payload"], pl.repeat(None, len(tail), dtype=pl.String, eager=True))
     marks = said.select("commit_time_us", "log_name", "event_position", "snapshot")
     tail = pl.concat([tail, marks], how="horizontal")
@@ -391,7 +390,8 @@ def _load_state(tail: pl.DataFrame, written_ms: int) -> PartitionState:
         commit=current["source_commit"][-1],
         event=current["source_event"][-1],
         snapshot_ms=last["source_epoch"] or None,
-        in_snapshot=is_full_snapshot(marks["snapshot"][int(tail["kafka_offset"].arg_max() or 0)]),
+        in_snapshot=is_full_snapshot(marks["snapshot"][-1]),
+        snapshot_at=taken_at(tail),
         **log_after(current, PartitionState()),
         last_key=last["key"],
         last_was_delete=last["operation_type"] == "DELETE",

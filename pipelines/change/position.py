@@ -43,6 +43,8 @@ class PartitionState:
     #: Source time in milliseconds at which the last full snapshot began, and whether it still goes on.
     snapshot_ms: int | None = None
     in_snapshot: bool = False
+    #: The log position that the rows of the last full snapshot name: where it was taken.
+    snapshot_at: int | None = None
     #: Whether the epoch's snapshot of this table is known to be complete.
     done: bool = False
     #: When the producer had written the newest streamed event, in milliseconds.
@@ -135,14 +137,21 @@ def _with_epochs(part: pl.DataFrame, state: PartitionState) -> tuple[pl.DataFram
 def _snapshot_starts(part: pl.DataFrame, state: PartitionState) -> list[tuple[int, int]]:
     """Where full snapshots begin: offset, and their source time in milliseconds.
 
-    A snapshot begins with a row so marked, or where its rows follow others, or one's last row. Its rows' times are no
-    sign: some connectors give every row of one snapshot its own.
+    A snapshot begins with a row so marked, or where its rows follow others, or one's last row, or
+    name another place in the log than those before: all rows of one name where it was taken. Their
+    times are no sign: some connectors give every row of one snapshot its own.
     """
     if not part.select(_is_full().any()).item():
         return []
     going_on = state.in_snapshot and not state.done
     before = (_is_full() & ~_is_last()).shift(1, fill_value=going_on)
-    begins = _is_full() & (~before | pl.col("snapshot").str.starts_with("first"))
+    taken = pl.col("event_position")
+    known = pl.when(_is_full()).then(taken).forward_fill().shift(1)
+    elsewhere = (taken != pl.coalesce(known, pl.lit(state.snapshot_at, pl.Int64))).fill_null(
+        value=False
+    )
+    first = pl.col("snapshot").str.starts_with("first")
+    begins = _is_full() & (~before | first | elsewhere)
     times = (pl.col("source_time_us") // 1000).alias("ms")
     began, starts = state.snapshot_ms, list[tuple[int, int]]()
     for offset, ms in part.filter(begins).select("kafka_offset", times).iter_rows():
@@ -271,6 +280,7 @@ def _state_after(
         event=event,
         snapshot_ms=snapshot_ms,
         in_snapshot=is_full_snapshot(last["snapshot"]),
+        snapshot_at=taken_at(part) or state.snapshot_at,
         streamed_ms=max(state.streamed_ms, newest_streamed(part)),
         **log_after(current, state if last["source_epoch"] == state.epoch else PartitionState()),
         last_key=last["key"],
@@ -291,6 +301,12 @@ def log_after(current: pl.DataFrame, state: PartitionState) -> dict[str, Any]:
         "log": names[-1] if len(names) else state.log,
         "done": state.done or bool(ended),
     }
+
+
+def taken_at(part: pl.DataFrame) -> int | None:
+    """The log position that the last row of a full snapshot names; None where there is none."""
+    named = part.select(pl.col("event_position").filter(_is_full()).drop_nulls().last())
+    return named.item() if len(named) else None
 
 
 def newest_streamed(part: pl.DataFrame) -> int:

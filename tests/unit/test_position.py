@@ -75,6 +75,18 @@ def test_a_snapshot_that_goes_on_in_the_next_batch_is_the_same_epoch():
     assert {row[0] for row in places(frame)} == {50}
 
 
+def test_a_snapshot_of_one_row_that_follows_another_is_told_by_where_it_was_taken():
+    """Its row is marked as the last; the partition before held only the first row of two."""
+    first = (0, 0, 1, "first_in_data_collection", 900, 50)
+    again = (0, 1, 2, "last_in_data_collection", 910, 70)
+    frame, states = assign(records(first, again), {})
+    assert places(frame) == [(50, 0, 0), (70, 0, 0)]
+    frame, _ = assign(records((0, 2, 3, "last_in_data_collection", 920, 90)), states)
+    assert places(frame) == [(90, 0, 0)]
+    frame, _ = assign(records(first, (0, 1, 2, "true", 900, 51)), {})
+    assert places(frame) == [(50, 0, 0), (50, 0, 0)]
+
+
 def test_a_clock_that_went_back_still_gives_a_newer_epoch():
     frame, _ = assign(
         records((0, 0, 5, "first", 900, 40)),
