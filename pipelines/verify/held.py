@@ -149,16 +149,17 @@ def open_held(lake: Lake, contract: Contract) -> Held:
 
 def _dropped(lake: Lake, contract: Contract, handles: Mapping[str, DeltaTable]) -> pl.DataFrame:
     """The keys whose newest tombstone is that of a dropped row, with no row and no truncate since."""
-    key = list(contract.key)
-    if "tombstones" not in handles:
+    key, stones = list(contract.key), handles.get("tombstones")
+    # Made under another key: what is compared then is said elsewhere, and nothing was dropped by this one.
+    if stones is None or not schema_of(stones).keys() >= set(key):
         return pl.DataFrame(schema={name: contract.columns[name].type.stored for name in key})
-    buried = lake.scan_handle(handles["tombstones"]).select(*key, *ORDER, "operation")
+    buried = lake.scan_handle(stones).select(*key, *ORDER, "operation")
     keys = buried.filter(pl.col("operation") == DROPPED).select(key).unique().collect()
     if not len(keys):
         return keys
-    stones = buried.join(keys.lazy(), on=key, how="semi").collect()
+    marks = buried.join(keys.lazy(), on=key, how="semi").collect()
     truncates = buried.filter(pl.col("operation") == "TRUNCATE").select(ORDER).sort(ORDER).collect()
-    newest = stones.sort(ORDER).unique(key, keep="last", maintain_order=True)
+    newest = marks.sort(ORDER).unique(key, keep="last", maintain_order=True)
     newest = newest.filter(pl.col("operation") == DROPPED)
     if len(truncates):
         newest = newest.filter(is_after(truncates.row(-1)))
