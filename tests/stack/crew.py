@@ -89,7 +89,7 @@ class Crew:
         Raises:
             UnexpectedEndError: It ended otherwise; with the last it said.
         """
-        code = process.wait(timeout=300)
+        code = process.wait(timeout=900)
         self.kills += may_die and code == KILLED
         self.conflicts += code == CONFLICT
         rivals = bool(self.followers) or may_die
