@@ -61,8 +61,7 @@ def follow(
 ) -> None:
     """Capture, apply and build without end, in micro-batches; SIGTERM drains and ends.
 
-    A change is in gold within about two seconds of its commit. A kill at any moment loses and doubles
-    nothing. Prometheus metrics and probes are on http://127.0.0.1:9464 (/metrics, /healthz, /readyz).
+    A kill at any moment loses and doubles nothing. Prometheus metrics and probes are on http://127.0.0.1:9464 (/metrics, /healthz, /readyz).
 
     Examples:
         medallion follow --bootstrap localhost:9092

@@ -118,10 +118,11 @@ class Work:
         """The columns that identify a row."""
         return list(self.contract.key)
 
-    def apply_chunk(self, chunk: Chunk) -> Applied:
-        """One chunk, in the steps that the module's text tells."""
+    def apply_chunk(self, chunk: Chunk, blocks: Mapping[str, str] | None = None) -> Applied:
+        """One chunk, in the steps that the module's text tells; its schema blocks, where they are at hand."""
+        blocks = schema_blocks(self.lake, chunk.rows) if blocks is None else blocks
         state = open_state(self.lake, self.contract)
-        events = decode_events(chunk.rows, self.contract, schema_blocks(self.lake, chunk.rows))
+        events = decode_events(chunk.rows, self.contract, blocks)
         unkeyed = keep_unkeyed(self.lake, events.unkeyed, self.now)
         rows, truncates = split_truncates(events.frame)
         waiting = state.waiting(self.contract)

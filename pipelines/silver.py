@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from datetime import datetime
 
@@ -72,8 +72,9 @@ def apply(
     news = chunks(bronze, reached, events=chunk_events, upto=upto)
     pieces = _with_moved(_within(news, limit, reached), lake, bronze, contract, state)
     for chunk in _with_rejudging(pieces, state, reached):
-        work, told = _following(work, chunk, newest=chunk.version == upto)
-        total = total.after(replace(work.apply_chunk(chunk), notices=told))
+        blocks = schema_blocks(lake, chunk.rows)
+        work, told = _following(work, chunk, blocks, newest=chunk.version == upto)
+        total = total.after(replace(work.apply_chunk(chunk, blocks), notices=told))
         progress(len(chunk.rows))
         held = held or chunk.cut is not None
     if upto == bronze.version() and not held:  # else older events may come that it would not see
@@ -115,9 +116,10 @@ def _with_moved(
         yield replace(piece, epochs=new)
 
 
-def _following(work: Work, chunk: Chunk, *, newest: bool) -> tuple[Work, tuple[str, ...]]:
+def _following(
+    work: Work, chunk: Chunk, blocks: Mapping[str, str], *, newest: bool
+) -> tuple[Work, tuple[str, ...]]:
     """The work under the contract that the chunk's messages leave, and what there is to say of them."""
-    blocks = schema_blocks(work.lake, chunk.rows)
     found = drifts_in(chunk.rows, work.contract, blocks, newest=newest)
     taken, told = decide(work.contract, found)
     if not taken:

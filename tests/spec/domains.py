@@ -17,8 +17,10 @@ from assets.demo_source import PLACEHOLDER, Database, Record, recorded_lines
 from pipelines.contract import Catalog, load_catalog
 from pipelines.cut import plan_cut
 from pipelines.ingest import capture_file
+from pipelines.query import query
 from pipelines.refine import apply_all, build_all, chosen
 from pipelines.storage import Lake
+from pipelines.tenant import query_as_tenant
 
 ASSETS = Path(__file__).parents[2] / "assets"
 CATALOG = load_catalog(ASSETS)
@@ -146,6 +148,15 @@ def examples_of(domain: str) -> list[tuple[str, str | None]]:
     """The queries that a domain's README tells, each with its tenant."""
     text = (ASSETS / domain / "README.md").read_text("utf-8")
     return [(found[1], found[2]) for found in _EXAMPLE.finditer(text)]
+
+
+def assert_examples_run(domain: str, lake: Lake, catalog: Catalog) -> None:
+    """Each query of the README finds rows, a tenant's as the tenant."""
+    examples = examples_of(domain)
+    assert len(examples) >= 4
+    for sql, tenant in examples:
+        rows = query(lake, sql) if tenant is None else query_as_tenant(lake, catalog, sql, tenant)
+        assert len(rows) > 0, sql
 
 
 def assert_checklist(domain: str) -> None:

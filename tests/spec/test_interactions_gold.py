@@ -18,7 +18,6 @@ from pipelines.cli import app
 from pipelines.errors import QueryError, SettingsError
 from pipelines.gold import inputs_of, order_of, result_over
 from pipelines.person import person_document
-from pipelines.query import query
 from pipelines.silver import apply
 from pipelines.tenant import query_as_tenant
 from tests.spec.domains import (
@@ -26,7 +25,7 @@ from tests.spec.domains import (
     Refinery,
     assert_checklist,
     assert_equal,
-    examples_of,
+    assert_examples_run,
     only,
     source_of,
 )
@@ -357,14 +356,7 @@ def test_what_is_odd_but_possible_is_kept_and_said(refinery: Refinery):
 
 
 def test_the_readmes_examples_run(refinery: Refinery):
-    examples = examples_of("interactions")
-    assert len(examples) >= 4
-    for sql, tenant in examples:
-        if tenant is None:
-            rows = query(refinery.lake, sql)
-        else:
-            rows = query_as_tenant(refinery.lake, refinery.catalog, sql, tenant)
-        assert len(rows) > 0, sql
+    assert_examples_run("interactions", refinery.lake, refinery.catalog)
 
 
 def test_the_readmes_checklist_names_what_there_is():

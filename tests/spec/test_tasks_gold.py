@@ -12,14 +12,12 @@ import pytest
 from assets.demo_source import Database, Row
 from assets.demo_tasks import TABLES, generate
 from pipelines.person import person_document
-from pipelines.query import query
-from pipelines.tenant import query_as_tenant
 from tests.spec.domains import (
     NOW,
     Refinery,
     assert_checklist,
     assert_equal,
-    examples_of,
+    assert_examples_run,
     only,
     source_of,
 )
@@ -296,14 +294,7 @@ def test_a_message_that_is_no_change_event_is_a_dead_letter(app, refinery: Refin
 
 
 def test_the_readmes_examples_run(refinery: Refinery):
-    examples = examples_of("tasks")
-    assert len(examples) >= 4
-    for sql, tenant in examples:
-        if tenant is None:
-            rows = query(refinery.lake, sql)
-        else:
-            rows = query_as_tenant(refinery.lake, refinery.catalog, sql, tenant)
-        assert len(rows) > 0, sql
+    assert_examples_run("tasks", refinery.lake, refinery.catalog)
 
 
 def test_the_readmes_checklist_names_what_there_is():
