@@ -1,7 +1,9 @@
 """The OpenLineage specification as a JSON Schema to validate events with.
 
-Read from the classes that the project's own generator made of the published schemas (OpenLineage.json
-2-0-2 and its facets), as `openlineage-python` ships them: names, types, what is required, formats.
+Read from the classes that OpenLineage's own generator makes of the published schemas (OpenLineage.json
+2-0-2 and its facets), as `openlineage-python` ships them: names, types, what is required, formats,
+and under which name each facet must say that it is described. No package ships the schemas
+themselves; `test_spec.py` states what they require.
 """
 
 from __future__ import annotations
@@ -92,6 +94,8 @@ def _object(cls: type, definitions: dict[str, Any]) -> dict[str, Any]:
             properties[each.name] = typed | _format(each)
             if each.default is attr.NOTHING or each.name in _ALWAYS:
                 required.append(each.name)
+        if "_schemaURL" in properties and cls is not base.BaseFacet:
+            properties["_schemaURL"] = {"const": cls._get_schema()}
         definitions[name] = {"type": "object", "properties": properties, "required": required}
     return {"$ref": f"#/$defs/{name}"}
 
