@@ -117,8 +117,10 @@ class Shop:
 
     def close(self) -> None:
         """Removes connectors, topics, slots and the database."""
+        there = connect.names(self.stack)  # a step that failed may have left none
         for stream in self.streams:
-            connect.delete(self.stack, stream.name)
+            if stream.name in there:
+                connect.delete(self.stack, stream.name)
         with closing(_autocommit(self.stack.dsn())) as db, db.cursor() as cursor:
             for stream in self.streams:
                 _wait(lambda name=stream.name: not self._following(name), f"{stream.name} to end")

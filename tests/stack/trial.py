@@ -110,6 +110,9 @@ STEPS = {
 #: Steps of the pipeline: in some histories they begin late, so that the first finds a lot.
 PIPELINE = tuple(itertools.dropwhile(lambda name: name != "capture", STEPS))
 
+#: About as many batches a topic is captured in, little by little.
+MOST_BATCHES = 200
+
 #: Turns that delete nothing and change no key.
 HARMLESS = (
     "place_order",
@@ -385,6 +388,8 @@ class History:
         limit = rng.choice((1, 7, 50, 50))
         table = rng.choice(TABLES)
         only = ("--topic", self.shop.topic(table)) if limit < 50 else ()
+        # A commit a record of ten thousand records shows no more than of a few hundred.
+        limit = max(limit, sum(self.wire.ends(table).values()) // MOST_BATCHES)
         code = self.crew.run("capture", "--max-records", str(limit), *only)
         return f"{limit} at a time{', ' + table if only else ''}, ended with {code}"
 
@@ -479,7 +484,7 @@ def take(stack: Stack, plan: Plan, tally: Tally) -> bool:
             History(plan, shop, folder, tally.counts).happen()
     except FAULTS as error:
         fault = error
-        print("".join(traceback.format_exception(error)[-4:]), flush=True)
+        print("".join(traceback.format_exception(error)), flush=True)
         text = str(error).splitlines()[0] if str(error) else repr(error)
         tally.faults.append(f"seed {plan.seed} history {plan.history}: {text}; see {folder}")
         tally.counts["faults"] += 1

@@ -68,8 +68,7 @@ class Wire:
         """The connector removed with its slot, something done, and one made anew that snapshots."""
         stack, old = self.shop.stack, self.shop.stream
         connect.delete(stack, old.name)
-        self._wait(lambda: not self._slot_is_active(old.name), f"{old.name} to end")
-        self._execute("select pg_drop_replication_slot(%s)", old.name)
+        self._wait(lambda: self._is_dropped(old.name), f"{old.name} to end")
         self._execute(f"drop publication {old.name}")
         self.shop.streams.clear()
         meanwhile()
@@ -88,6 +87,16 @@ class Wire:
         self._wait(lambda: self._slot_is_active(name) is not None, f"{name} to make its slot")
         during()
         self._wait(lambda: self._slot_is_active(name), f"{name} to follow the log")
+
+    def _is_dropped(self, slot: str) -> bool:
+        """Drops the slot if nobody uses it; a task that was being restarted may come back once more."""
+        if self._slot_is_active(slot):
+            return False
+        try:
+            self._execute("select pg_drop_replication_slot(%s)", slot)
+        except psycopg2.errors.ObjectInUse:
+            return False
+        return True
 
     def signal(self, kind: str, tables: Sequence[str]) -> None:
         """Asks for a snapshot of tables: `incremental`, beside the stream, or `blocking`, instead of it."""
