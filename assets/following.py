@@ -50,6 +50,9 @@ def follow(
     quality_seconds: Annotated[
         float, typer.Option(help="Seconds between two judgements of a whole table.", min=1)
     ] = Pace().quality,
+    tell_seconds: Annotated[
+        float, typer.Option(help="Seconds between two OpenLineage events of a table.", min=1)
+    ] = Pace().tell,
     host: Annotated[
         str, typer.Option(help="Where /metrics, /healthz and /readyz listen.")
     ] = "127.0.0.1",
@@ -80,7 +83,7 @@ def follow(
     follower = Follower(
         settings=settings,
         catalog=load_catalog(settings.assets),
-        pace=Pace(batch=batch_seconds, quality=quality_seconds),
+        pace=Pace(batch=batch_seconds, quality=quality_seconds, tell=tell_seconds),
         group=group,
         report=_silent if no_report else _reporter(),
     )

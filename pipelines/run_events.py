@@ -17,7 +17,7 @@ from typing import Protocol
 
 import polars as pl
 
-from lineage.openlineage.facts import DatasetFact, Failure, JobFact, ParentFact, State, StepFact
+from lineage.openlineage.facts import DatasetFact, JobFact, ParentFact, State, StepFact
 from pipelines.contract import Catalog
 from pipelines.gold import Built
 from pipelines.run_facts import RunFacts, check_of, failure_of
@@ -63,6 +63,11 @@ class RunEvents:
     namespace: str = "medallion"
     parent: ParentFact | None = None
 
+    @property
+    def silent(self) -> bool:
+        """Whether nobody listens."""
+        return self.listener is None
+
     @contextmanager
     def step(self, table: str) -> Generator[Told]:
         """One table being made."""
@@ -72,15 +77,41 @@ class RunEvents:
             return
         run_id = str(uuid.uuid4())
         before = self.facts.version(table)
-        self._tell("START", table, run_id)
+        self.tell("START", table, run_id)
         try:
             yield told
         except BaseException as error:
-            self._tell("FAIL", table, run_id, told, failure=failure_of(error))
+            self.tell("FAIL", table, run_id, told.report, failure=error)
             raise
-        self._tell("COMPLETE", table, run_id, told, before=before)
+        self.tell("COMPLETE", table, run_id, told.report, before=before)
         if told.checks:
-            self._tell_checks(table, told.checks)
+            self.tell_checks(table, told.checks)
+
+    def tell(
+        self,
+        state: State,
+        table: str,
+        run_id: str,
+        report: Applied | Built | None = None,
+        *,
+        before: int | None = None,
+        failure: BaseException | None = None,
+    ) -> None:
+        """One state of a run that makes a table; `before` is the version that it began with."""
+        if self.silent:
+            return
+        try:
+            fact = replace(
+                self._fact(state, run_id, self.facts.job(table)),
+                parent=self.parent,
+                inputs=self.facts.inputs(table, report),
+                outputs=self._outputs(state, table, report, before),
+                failure=failure and failure_of(failure),
+            )
+        except Exception:
+            log.warning("OpenLineage: %s of %s was not told", state, table, exc_info=True)
+            return
+        self._pass_on(fact)
 
     @contextmanager
     def steps(self, tables: Iterable[str]) -> Generator[None]:
@@ -125,41 +156,19 @@ class RunEvents:
             adapter=CODE_VERSION,
         )
 
-    def _tell(
-        self,
-        state: State,
-        table: str,
-        run_id: str,
-        told: Told | None = None,
-        *,
-        before: int | None = None,
-        failure: Failure | None = None,
-    ) -> None:
-        report = told.report if told else None
-        try:
-            fact = replace(
-                self._fact(state, run_id, self.facts.job(table)),
-                parent=self.parent,
-                inputs=self.facts.inputs(table, report),
-                outputs=self._outputs(state, table, report, before),
-                failure=failure,
-            )
-        except Exception:
-            log.warning("OpenLineage: %s of %s was not told", state, table, exc_info=True)
-            return
-        self._pass_on(fact)
-
     def _outputs(
         self, state: State, table: str, report: Applied | Built | None, before: int | None
     ) -> tuple[DatasetFact, ...]:
         """What is written; what became of it is known at the end alone."""
         made = self.facts.outputs(table, report, before)
-        if state == "COMPLETE":
+        if state in ("RUNNING", "COMPLETE"):
             return made
         return tuple(replace(each, version=None, rows_written=None) for each in made)
 
-    def _tell_checks(self, table: str, checks: Sequence[RuleResult]) -> None:
+    def tell_checks(self, table: str, checks: Sequence[RuleResult]) -> None:
         """The rules' verdicts, as a run of a job that only reads: so OpenLineage has assertions."""
+        if self.silent:
+            return
         try:
             job, run_id = self.facts.checks_job(table), str(uuid.uuid4())
             judged = self.facts.table(table, self.facts.version(table))
@@ -196,10 +205,14 @@ def told_events(
     *,
     files: Sequence[Path] = (),
     streaming: bool = False,
+    every: float | None = None,
 ) -> Generator[RunEvents]:
-    """The events of one command, which is a run itself and the parent of its steps."""
+    """The events of one command, which is a run itself and the parent of its steps.
+
+    `every` is how many seconds lie between two events of a run that streams.
+    """
     events = RunEvents(
-        facts=RunFacts(lake, catalog, settings.bootstrap, tuple(files), streaming),
+        facts=RunFacts(lake, catalog, settings.bootstrap, tuple(files), streaming, every),
         listener=open_listener(settings),
         namespace=settings.job_namespace,
         parent=ParentFact(run_id=str(uuid.uuid4()), job=job),

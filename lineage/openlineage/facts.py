@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 
 from lineage.graph import TableLineage
 
-State = Literal["START", "COMPLETE", "FAIL"]
+State = Literal["START", "RUNNING", "COMPLETE", "FAIL"]
 
 #: Names of one store under several schemes; OpenLineage knows the first word (spec/Naming.md).
 _SCHEMES = {"s3a": "s3", "s3n": "s3", "gcs": "gs"}
@@ -109,7 +109,10 @@ class Code:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JobFact:
-    """A job: the same thing done each time, by a name that stays."""
+    """A job: the same thing done each time, by a name that stays.
+
+    One that is `streaming` tells `every` so many seconds what it wrote since; None: its end alone.
+    """
 
     name: str
     type: str
@@ -119,6 +122,7 @@ class JobFact:
     source: tuple[str, str] | None = None
     code: Code | None = None
     streaming: bool = False
+    every: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

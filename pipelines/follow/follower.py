@@ -24,6 +24,7 @@ from pipelines.follow.refinery import Pace, Refinery
 from pipelines.follow.vitals import Vitals
 from pipelines.gold import Built
 from pipelines.ingest import open_lake, topics_to_read
+from pipelines.run_events import RunEvents, told_events
 from pipelines.settings import Settings
 from pipelines.silver import Applied
 
@@ -62,17 +63,21 @@ class Follower:
             OffsetsLostError: when records that were not read yet are gone from the broker.
             MedallionError: when the lake or the settings do not let it go on.
         """
-        refiner = Thread(target=self._refine, name="refine")
-        refiner.start()
-        try:
-            self._capture()
-        finally:
-            self._stopped.set()
-            self._drained.set()
-            self._news.set()
-            refiner.join()
-        if self._fatal:
-            raise self._fatal[0]
+        lake = open_lake(self.settings)
+        with told_events(
+            self.settings, lake, self.catalog, "medallion.follow", streaming=True, every=self.pace.tell
+        ) as events:  # fmt: skip
+            refiner = Thread(target=self._refine, args=(events,), name="refine")
+            refiner.start()
+            try:
+                self._capture()
+            finally:
+                self._stopped.set()
+                self._drained.set()
+                self._news.set()
+                refiner.join()
+            if self._fatal:
+                raise self._fatal[0]
 
     def stop(self) -> None:
         """Ends following after the records in hand; may be called from a signal handler."""
@@ -135,10 +140,10 @@ class Follower:
 
     # ---- REFINE ---- #
 
-    def _refine(self) -> None:
+    def _refine(self, events: RunEvents) -> None:
         try:
             Refinery(
-                self.settings, self.catalog, self.vitals, self.pace, self.report, self._take
+                self.settings, self.catalog, self.vitals, self.pace, self.report, self._take, events
             ).run(self._wait)
         except BaseException as error:  # noqa: BLE001 - raised again by run()
             self._fatal.append(error)

@@ -12,12 +12,14 @@ from pipelines.contract import Catalog
 from pipelines.cut import Cut, plan_cut
 from pipelines.errors import MedallionError
 from pipelines.follow.ends import Ends
+from pipelines.follow.telling import Telling
 from pipelines.follow.vitals import Vitals
 from pipelines.gold import Built, inputs_of
 from pipelines.ingest import open_lake
 from pipelines.plan import parents_of
 from pipelines.provenance import keep_lineage
 from pipelines.refine import apply_all, build_all, chosen, keep_quality
+from pipelines.run_events import RunEvents
 from pipelines.settings import Settings
 from pipelines.silver import Applied
 from pipelines.upkeep import keep_up
@@ -40,6 +42,8 @@ class Pace:
     quality: float = 60.0
     #: Small files and dead rows are folded away.
     upkeep: float = 300.0
+    #: OpenLineage hears of a table that changed.
+    tell: float = 60.0
 
 
 class Refinery:
@@ -53,6 +57,7 @@ class Refinery:
         pace: Pace,
         report: Callable[[Applied | Built], None],
         take: Callable[[], dict[str, int]],
+        events: RunEvents,
     ) -> None:
         self._lake, self._catalog, self._vitals, self._pace = (
             open_lake(settings),
@@ -66,6 +71,10 @@ class Refinery:
             each.source.topic: each.table for each in self._catalog.layer("silver") if each.source
         }
         self._readers = readers_of(catalog)
+        self._bronze = {
+            each.source.topic: each.bronze for each in catalog.layer("silver") if each.source
+        }
+        self._telling = Telling(events, pace.tell, self._bronze.values())
         #: Tables to be brought on whether or not there is news: held by a cut, or failed before.
         self._owed = {*self._silver, *self._gold}
         self._since: dict[str, int] = {}
@@ -76,6 +85,14 @@ class Refinery:
 
     def run(self, wait: Callable[[float], bool]) -> None:
         """Turns until `wait` says that all has landed and the end has come, then once more."""
+        try:
+            self._turns(wait)
+        except BaseException as error:
+            self._telling.close(error)
+            raise
+        self._telling.close()
+
+    def _turns(self, wait: Callable[[float], bool]) -> None:
         keep_lineage(self._lake, self._catalog, datetime.now(UTC))
         drained = False
         while not drained:
@@ -86,9 +103,13 @@ class Refinery:
             ):
                 self._owed |= {*self._silver}  # what complete snapshots lack can be closed
             self._turn(last=drained)
+            self._telling.tell()
 
     def _turn(self, *, last: bool) -> None:
-        wanted = self._wanted(self._take(), last=last)
+        fresh = self._take()
+        for topic in fresh.keys() & self._bronze.keys():
+            self._telling.changed(self._bronze[topic])
+        wanted = self._wanted(fresh, last=last)
         if not wanted:
             return
         began, now = time.monotonic(), datetime.now(UTC)
@@ -143,6 +164,7 @@ class Refinery:
         for table, error in failed.items():
             _log.error("%s: %s", table, error)
             self._vitals.trouble(table, error)
+            self._telling.failed(table, error)
         for table in tables:
             if table in failed or table in self._owed:
                 continue
@@ -154,6 +176,7 @@ class Refinery:
         if isinstance(done, Built) or done.events or done.released:
             self._changed.add(done.table)
             self._report(done)
+            self._telling.changed(done.table, done)
 
     def _keep_quality(self, now: datetime, *, last: bool) -> None:
         """Judges the tables that changed since they last were, now and then: it costs a reading of each."""
@@ -161,7 +184,8 @@ class Refinery:
         for table in sorted(self._changed):
             if last or turn - self._judged_at.get(table, -self._pace.quality) >= self._pace.quality:
                 run_id = f"follow/{now:%Y%m%dT%H%M%S%f}"
-                keep_quality(self._lake, self._catalog, table, now, run_id=run_id)
+                found = keep_quality(self._lake, self._catalog, table, now, run_id=run_id)
+                self._telling.judged(table, found)
                 self._judged_at[table] = turn
                 self._changed.discard(table)
 
