@@ -201,6 +201,14 @@ def test_a_deleted_order_leaves_no_current_fact():
     ]
 
 
+@pytest.mark.parametrize("gone", ["order", "line"])
+def test_what_the_shop_struck_out_leaves_no_current_fact(gone: str):
+    struck = {"deleted_at": at(5)}
+    orders = [order(0, 5), order(5, **(struck if gone == "order" else {}))]
+    lines = [line("i1", 0, 5), line("i1", 5, **(struck if gone == "line" else {}))]
+    assert story(facts(orders, lines), "valid_from", "valid_to", "is_current") == [(0, 5, False)]
+
+
 def test_a_version_in_quarantine_makes_no_fact_and_ends_the_one_before():
     rows = facts([order(0)], [line("i1", 0, 5), line("i1", 5, verdict="quarantined")])
     assert story(rows, "valid_from", "valid_to", "is_current") == [(0, 5, False)]
@@ -287,12 +295,13 @@ def test_the_average_rounds_half_a_cent_away_from_zero(totals: list[str], averag
 
 
 def test_an_hour_sums_the_orders_placed_in_it_that_are_confirmed_or_further():
-    def placed(minutes: float, status: str, total: str) -> Row:
+    def placed(minutes: float, status: str, total: str, **more: Any) -> Row:
         return {
             "order_id": f"{minutes}",
             "created_at": at(minutes),
             "status": status,
             "total_amount": money(total),
+            **more,
         }
 
     rows = build(
@@ -303,12 +312,13 @@ def test_an_hour_sums_the_orders_placed_in_it_that_are_confirmed_or_further():
             placed(59.9, "DELIVERED", "0.03"),
             placed(10, "PENDING", "100.00"),
             placed(20, "CANCELLED", "100.00"),
+            placed(40, "CONFIRMED", "100.00", deleted_at=at(50)),
             placed(60, "CONFIRMED", "5.00"),
         ],
     )
     assert [tuple(row.values()) for row in rows] == [
-        (at(0), 3, money("10.33")),
-        (at(60), 1, money("5.00")),
+        (at(0), at(60), 3, money("10.33")),
+        (at(60), at(120), 1, money("5.00")),
     ]
 
 

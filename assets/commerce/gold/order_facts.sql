@@ -13,7 +13,7 @@ WITH orders AS (
       PARTITION BY o.order_id ORDER BY o.source_epoch, o.source_commit, o.source_event, o.source_offset
     ) AS nth
   FROM history.commerce.orders AS o
-  WHERE o.verdict = 'kept'
+  WHERE o.verdict = 'kept' AND o.deleted_at IS NULL
 ),
 lines AS (
   SELECT
@@ -31,7 +31,7 @@ lines AS (
       PARTITION BY i.order_item_id ORDER BY i.source_epoch, i.source_commit, i.source_event, i.source_offset
     ) AS nth
   FROM history.commerce.order_items AS i
-  WHERE i.verdict = 'kept'
+  WHERE i.verdict = 'kept' AND i.deleted_at IS NULL
 ),
 overlaps AS (
   SELECT
