@@ -70,7 +70,9 @@ def describe_records(records: pl.DataFrame, kind: TopicKind) -> pl.DataFrame:
         pl.when(pl.lit(garbled)).then(pl.lit("not_utf8")),
         pl.col("reason"),
     )
-    if kind is TopicKind.TABLE:
+    if kind is TopicKind.EVENTS:
+        described = described.with_columns(*_when_it_came(records["kafka_timestamp"]))
+    if kind in (TopicKind.TABLE, TopicKind.EVENTS):
         operation = pl.col("operation_type")
     else:
         operation = pl.lit(kind.name)
@@ -79,6 +81,19 @@ def describe_records(records: pl.DataFrame, kind: TopicKind) -> pl.DataFrame:
     own = records.drop("reason").rename({"value": "value_bytes", "key": "key_bytes"})
     return pl.concat(
         [own, described, pl.DataFrame({"raw_payload": value, "key": key})], how="horizontal"
+    )
+
+
+def _when_it_came(written_ms: pl.Series) -> tuple[pl.Expr, pl.Expr]:
+    """The position of an event without a log behind it: when its record was written, in milliseconds.
+
+    So a row that came by a file, by an API and on a topic is what it was said to be last, by whom ever.
+    """
+    at = pl.lit(written_ms)
+    known = at >= 0
+    return (
+        pl.when(known).then(at).alias("commit_position"),
+        pl.when(known).then(pl.lit(0, pl.Int64)).alias("event_position"),
     )
 
 

@@ -24,6 +24,7 @@ _PLAIN = (
     "MEDALLION_ALERTS",
     "MEDALLION_REGISTRY",
     "MEDALLION_CATALOG",
+    "MEDALLION_INBOX",
     "MEDALLION_MASK_SALT",
     "MEDALLION_OPENLINEAGE_OUTBOX",
 )
@@ -96,6 +97,8 @@ class Settings:
     alert_secrets: Options = field(default_factory=Options)
     #: Where the pages of `medallion catalog` lie: a URL, or a folder. Dagster links each asset to its page.
     catalog: str | None = None
+    #: The folder into which files to be uploaded are put (`pipelines.files`).
+    inbox: Path | None = None
     #: Whether OpenLineage's own settings name a listener, and where events wait for it.
     openlineage: bool = False
     outbox: Path = field(default_factory=lambda: Path(".openlineage"))
@@ -137,6 +140,7 @@ def load_settings(
     kafka: Iterable[str] = (),
     storage: Iterable[str] = (),
     registry: str | None = None,
+    inbox: str | Path | None = None,
     environment: Mapping[str, str] | None = None,
 ) -> Settings:
     """Settings of this process: what is given here wins over the environment.
@@ -164,6 +168,9 @@ def load_settings(
         alerts=Path(ours["MEDALLION_ALERTS"]).expanduser() if "MEDALLION_ALERTS" in ours else None,
         alert_secrets=Options(_below(ours, _ALERTS, "_")),
         catalog=ours.get("MEDALLION_CATALOG"),
+        inbox=Path(inbox or ours["MEDALLION_INBOX"]).expanduser()
+        if inbox or "MEDALLION_INBOX" in ours
+        else None,
         openlineage=_openlineage_told(given),
         outbox=_outbox(given),
         job_namespace=given.get("OPENLINEAGE_NAMESPACE") or defaults.job_namespace,

@@ -12,6 +12,7 @@ class TopicKind(Enum):
     """The kinds; the names are bronze's `operation_type` for a connector's own topics."""
 
     TABLE = auto()
+    EVENTS = auto()
     TRANSACTION = auto()
     HEARTBEAT = auto()
     MESSAGE = auto()
@@ -35,15 +36,17 @@ _OWN = {
 
 
 def kind_of(topic: str, catalog: Catalog) -> TopicKind:
-    """The kind of a topic; a declared one is a table, whatever its name.
+    """The kind of a topic; a declared one is a table or plain events, whatever its name.
 
     Debezium's own topics are `<prefix>.transaction`, `<prefix>.message`,
     `__debezium-heartbeat.<prefix>` (Postgres connector, "Topic names") and `<prefix>` itself for
     schema changes (MySQL connector, "Schema change topic"); history, notifications and signals
     have the names of `_OWN` where a connector is set up as the documentation does it.
     """
-    if topic in catalog.topics():
-        return TopicKind.TABLE
+    declared = catalog.topics().get(topic)
+    if declared is not None:
+        plain = declared.source is not None and declared.source.connector == "events"
+        return TopicKind.EVENTS if plain else TopicKind.TABLE
     if topic.startswith("file:"):
         return TopicKind.FILE
     if topic.startswith("__debezium-heartbeat"):

@@ -8,6 +8,7 @@ import typer
 
 from pipelines.cli.again import app as again_app
 from pipelines.cli.alerts import alerts_app
+from pipelines.cli.arrivals import app as arrivals_app
 from pipelines.cli.catalog import app as catalog_app
 from pipelines.cli.contracts import contract_app
 from pipelines.cli.explain import app as explain_app
@@ -32,6 +33,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.add_typer(steps_app)
+app.add_typer(arrivals_app)
 app.add_typer(look_app)
 app.add_typer(proof_app)
 app.add_typer(again_app)

@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, Field, field_validator, model_validator
 
+from pipelines.contract.arrivals import Files
 from pipelines.contract.base import (
     Duration,
     Strict,
@@ -69,8 +70,9 @@ class Source(Strict):
     `binary`, which Debezium leaves out of the schema.
     """
 
-    connector: Literal["postgres", "mysql", "mariadb", "mongodb", "cassandra"] = Field(
-        description="The Debezium connector."
+    connector: Literal["postgres", "mysql", "mariadb", "mongodb", "cassandra", "events"] = Field(
+        description="The Debezium connector; or `events`: whole rows as flat JSON from an application, files or "
+        "an API, ordered by when they came, with decimals and times as text."
     )
     topic: str = Field(min_length=1, description="The Kafka topic of the table.")
     bronze: TableName | None = Field(
@@ -93,6 +95,21 @@ class Source(Strict):
         default="whole",
         description="Whether a full snapshot reads every row: then rows it no longer has were deleted.",
     )
+    files: Files | None = Field(default=None, description="Which uploaded files hold its rows.")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _events_are_plain(cls, given: Any) -> Any:
+        """No connector wrote an application's rows: decimals and times are text as people write it."""
+        if isinstance(given, dict) and given.get("connector") == "events":
+            return {"decimal": "string", "time": "isostring", **given}
+        return given  # pyright: ignore[reportUnknownVariableType]
+
+    @model_validator(mode="after")
+    def _files_are_events(self) -> Self:
+        if self.files is not None and self.connector != "events":
+            raise ValueError("'files' hold rows of 'connector: events', not a database's changes")
+        return self
 
 
 class Column(Strict):
