@@ -11,7 +11,8 @@ from typing import Annotated
 
 import typer
 
-import assets.following  # noqa: F401 # pyright: ignore[reportUnusedImport] - adds its command
+import assets.following  # pyright: ignore[reportUnusedImport] - adds its command
+import assets.generator.command  # noqa: F401 # pyright: ignore[reportUnusedImport] - adds its command
 from assets.demo import STORIES, assets_of, chosen_stories, out, prove, show
 from pipelines.capture.embedded import EmbeddedBroker, Outgoing
 from pipelines.cli import app

@@ -12,11 +12,12 @@ import json
 import random
 import uuid
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
-from decimal import Decimal
-from typing import Any
+from datetime import datetime, timedelta
+from typing import Any, Literal
+
+from assets.demo_wire import blank, json_bytes, wire
 
 PLACEHOLDER = "__debezium_unavailable_value"
 
@@ -24,16 +25,6 @@ Row = dict[str, Any]
 
 #: A value longer than this is stored apart (TOAST), and left out of an update that does not touch it.
 _TOAST_BYTES = 2000
-
-#: What stands for a value that is not told in a column that cannot be null.
-_BLANKS: dict[type, object] = {
-    str: "",
-    int: 0,
-    bool: False,
-    list: [],
-    Decimal: Decimal("0.00"),
-}
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,6 +53,23 @@ class Record:
     timestamp_ms: int
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Step:
+    """What a story does to its database, apart from what a connector makes of it.
+
+    `load` is the rows before the connector's first snapshot. A transaction's `begin` and `commit`
+    have one number, and others may lie between the two.
+    """
+
+    act: Literal["load", "begin", "commit", "rekey", "truncate", "message"]
+    transaction: int = 0
+    changes: Sequence[tuple[str, str, Row]] = ()
+    """(table, c|u|d, the whole row); of `rekey` the row with its new key."""
+    old_key: str | int = ""
+    text: str = ""
+    """The table that is truncated, or the message."""
+
+
 @dataclass(slots=True, kw_only=True)
 class Database:
     """The source: its tables, its log, and the records a connector made of it."""
@@ -79,6 +87,8 @@ class Database:
     records: list[Record] = field(default_factory=list[Record])
     notes: dict[str, str] = field(default_factory=dict[str, str])
     """Rows that are bad to the end, by their key: why."""
+    script: list[Step] = field(default_factory=list[Step])
+    """What was done, in order, for a real database to be told the same story."""
     _told: Counter[str] = field(default_factory=Counter[str])
 
     def __post_init__(self) -> None:
@@ -107,6 +117,8 @@ class Database:
         """The first full snapshot: each table's rows as `r`, all at one place in the log."""
         sequence = f'[null,"{self.lsn}"]'
         held = [table for table in self.tables if self.truth[table]]
+        found = [(table, "c", row) for table in held for row in self.truth[table].values()]
+        self.script.append(Step(act="load", changes=found))
         for table in held:
             rows = list(self.truth[table].values())
             marks = ["first_in_data_collection", *["true"] * (len(rows) - 1)]
@@ -124,10 +136,13 @@ class Database:
 
     def begin(self, *changes: tuple[str, str, Row]) -> list[tuple[int, str, str, Row]]:
         """Changes put into the log, not committed yet: another transaction may commit before."""
-        return [(self.next_lsn(), *change) for change in changes]
+        logged = [(self.next_lsn(), *change) for change in changes]
+        self.script.append(Step(act="begin", transaction=logged[0][0], changes=changes))
+        return logged
 
     def write(self, logged: list[tuple[int, str, str, Row]]) -> None:
         """Commits what `begin` put into the log; the connector sends it in this moment."""
+        self.script.append(Step(act="commit", transaction=logged[0][0]))
         self._open(logged[0][0])
         for lsn, table, op, row in logged:
             self._change(table, op, row, **self._place(table, lsn))
@@ -190,22 +205,25 @@ class Database:
         self.truth[table].pop(str(row[name]))
         self.truth[table][str(new_key)] = moved
         lsn = self.next_lsn()
-        renamed = (("__debezium.newkey", _json(new)),)
+        changes = ((table, "u", moved),)
+        self.script.append(Step(act="rekey", changes=changes, old_key=row[name]))
+        renamed = (("__debezium.newkey", json_bytes(new)),)
         self._open(lsn)
         before, log = _key_only(self.tables[table], row), self._place(table, lsn)
         self._emit(table, "d", before=before, headers=renamed, **log)
         self._tombstone(table, row, headers=renamed)
-        origin = (("__debezium.oldkey", _json(old)),)
+        origin = (("__debezium.oldkey", json_bytes(old)),)
         self._emit(table, "c", after=moved, headers=origin, **self._place(table, lsn))
         self._close()
 
     def truncate(self, table: str) -> None:
         """TRUNCATE: one event without a key."""
         self.truth[table].clear()
+        self.script.append(Step(act="truncate", text=table))
         lsn = self.next_lsn()
         self._open(lsn)
         value = self._envelope(table, "t", None, None, **self._place(table, lsn))
-        self._put(self.topic(table), None, _json(value))
+        self._put(self.topic(table), None, json_bytes(value))
         self._close()
 
     def incremental_snapshot(self, table: str) -> None:
@@ -223,24 +241,25 @@ class Database:
 
     def broken(self, table: str, value: bytes) -> None:
         """A message that no connector would write."""
-        self._put(self.topic(table), _json({self.tables[table].key: "broken"}), value)
+        self._put(self.topic(table), json_bytes({self.tables[table].key: "broken"}), value)
 
     def heartbeat(self) -> None:
         """The connector is alive."""
         self._put(
             f"__debezium-heartbeat.{self.name}",
-            _json({"serverName": self.name}),
-            _json({"ts_ms": self._now_ms()}),
+            json_bytes({"serverName": self.name}),
+            json_bytes({"ts_ms": self._now_ms()}),
         )
 
     def message(self, prefix: str, content: bytes) -> None:
         """A logical message that the database wrote into its log outside any transaction."""
         lsn = self.next_lsn()
+        self.script.append(Step(act="message", text=content.decode()))
         source = self._source("", lsn, f'["{lsn}","{lsn}"]', "false")
         told = {"prefix": prefix, "content": base64.b64encode(content).decode()}
         value: Row = {"op": "m", "ts_ms": self._now_ms() + 35, "source": {**source, "txId": None}}
         value |= {"transaction": None, "message": told}
-        self._put(f"{self.name}.message", _json({"prefix": prefix}), _json(value))
+        self._put(f"{self.name}.message", json_bytes({"prefix": prefix}), json_bytes(value))
 
     # ---- THE WIRE ---- #
 
@@ -261,11 +280,11 @@ class Database:
         name = self.tables[table].key
         key = {name: row[name]}
         value = self._envelope(table, op, before and wire(before), after and wire(after), **log)
-        self._put(self.topic(table), _json(key), _json(value), headers)
+        self._put(self.topic(table), json_bytes(key), json_bytes(value), headers)
 
     def _tombstone(self, table: str, row: Row, headers: tuple[tuple[str, bytes], ...] = ()) -> None:
         name = self.tables[table].key
-        self._put(self.topic(table), _json({name: row[name]}), None, headers)
+        self._put(self.topic(table), json_bytes({name: row[name]}), None, headers)
 
     def _envelope(
         self,
@@ -315,7 +334,7 @@ class Database:
             "data_collections": collections,
             "ts_ms": self._now_ms(),
         }
-        self._put(f"{self.name}.transaction", _json({"id": identity}), _json(value))
+        self._put(f"{self.name}.transaction", json_bytes({"id": identity}), json_bytes(value))
 
     def _put(
         self,
@@ -329,44 +348,17 @@ class Database:
         self.records.append(record)
 
 
-def _json(value: object) -> bytes:
-    return json.dumps(value, separators=(",", ":"), ensure_ascii=False).encode()
-
-
-def wire(row: Row) -> Row:
-    """Values as the connector writes them: decimals in base64, instants as text, local times in microseconds."""
-    return {name: _wire_value(value) for name, value in row.items()}
-
-
-def _wire_value(value: object) -> object:
-    if isinstance(value, Decimal):
-        unscaled = int(value.scaleb(-int(value.as_tuple().exponent)))
-        size = (unscaled + (unscaled < 0)).bit_length() // 8 + 1
-        return base64.b64encode(unscaled.to_bytes(size, "big", signed=True)).decode()
-    if isinstance(value, datetime) and value.tzinfo is None:
-        return (value - _EPOCH.replace(tzinfo=None)) // timedelta(microseconds=1)
-    if isinstance(value, datetime):
-        return value.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
-    return value
-
-
 def _key_only(table: Table, row: Row) -> Row:
     """What REPLICA IDENTITY DEFAULT tells of a deleted row: its key.
 
     The rest is null, or in a column that cannot be null its default or its type's.
     """
     return {
-        **{name: _blank(value) for name, value in row.items()},
+        **{name: blank(value) for name, value in row.items()},
         **{name: value for name, value in table.defaults.items() if name in row},
         **dict.fromkeys(table.nullable & row.keys()),
         table.key: row[table.key],
     }
-
-
-def _blank(value: object) -> object:
-    if isinstance(value, datetime):
-        return _EPOCH if value.tzinfo else _EPOCH.replace(tzinfo=None)
-    return _BLANKS.get(type(value))
 
 
 # ---- RECORDED ---- #

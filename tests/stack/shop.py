@@ -7,16 +7,18 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import psycopg2
 from psycopg2 import extensions
 
 from tests.stack import connect, topics, workload
 from tests.stack.connect import Form
-from tests.stack.parts import HERE, StackError
+from tests.stack.parts import StackError
 from tests.stack.services import Stack
 
 POLL_SECONDS = 0.1
+SCHEMA = Path(__file__).parents[2] / "assets" / "commerce" / "source" / "postgres.sql"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -156,7 +158,7 @@ def open_shop(stack: Stack, *, seed: int = 7) -> Iterator[Shop]:
         cursor.execute(f"create database {database}")
     try:
         with closing(_autocommit(stack.dsn(database))) as db, db.cursor() as cursor:
-            cursor.execute((HERE / "shop.sql").read_text())
+            cursor.execute(SCHEMA.read_text())
         stocked = workload.stock(stack.dsn(database), seed=seed)
     except BaseException:
         Shop(stack=stack, database=database, stocked=workload.Outcome()).close()
