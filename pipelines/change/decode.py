@@ -99,16 +99,14 @@ def decode_events(rows: pl.DataFrame, contract: Contract, blocks: Mapping[str, s
     lost = (pl.col("_verb") != TRUNCATE) & pl.any_horizontal(
         pl.col(name).is_null() for name in contract.key
     )
-    unkeyed = frame.filter(lost).select(source_bronze_id="source_bronze_id")
-    reason = pl.lit("undecodable_key").alias("reason")
+    unkeyed = frame.filter(lost).select(event_id="source_bronze_id")
+    without_key = rows.join(unkeyed, on="event_id", how="semi") if len(unkeyed) else rows.clear()
     return Events(
-        frame=frame.filter(~lost),
+        frame=frame.filter(~lost) if len(unkeyed) else frame,
         unchanged=unchanged,
         unkeyed=pl.concat(
             [
-                rows.join(
-                    unkeyed, left_on="event_id", right_on="source_bronze_id", how="semi"
-                ).with_columns(reason),
+                without_key.with_columns(pl.lit("undecodable_key").alias("reason")),
                 changes.with_columns(pl.lit("change_without_key").alias("reason")),
             ]
         ),
@@ -148,6 +146,8 @@ def _by_writing(
     }
     same = {fingerprint: repr(way) for fingerprint, way in ways.items()}
     by_text = {text: ways[fingerprint] for fingerprint, text in same.items()}
+    if len(by_text) == 1:
+        return [(rows, way) for way in by_text.values()]
     texts = rows["schema_fingerprint"].replace_strict(same, return_dtype=pl.String).alias("_way")
     groups = rows.with_columns(texts).partition_by(
         "_way", maintain_order=True, include_key=False, as_dict=True

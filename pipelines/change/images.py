@@ -20,6 +20,9 @@ UPSERT, DELETE, TRUNCATE = "upsert", "delete", "truncate"
 #: The header that names the key a row had before (Postgres connector, "Primary key updates").
 _OLD_KEY = "__debezium.oldkey"
 
+#: What stands before and behind the image in an envelope of Debezium's, whose fields keep their order.
+_AFTER, _SOURCE = '{"before":null,"after":', ',"source":{"version":"'
+
 
 def read_images(rows: pl.DataFrame, contract: Contract) -> pl.DataFrame:
     """The rows with a column of text for each column of the contract.
@@ -82,6 +85,41 @@ def _enveloped_images(
     rows: pl.DataFrame, raw: Mapping[str, pl.DataType], key: Mapping[str, pl.DataType]
 ) -> pl.DataFrame:
     """`after` for an upsert; of `before` the key alone, for the rest may be unknown (replica identity)."""
+    alone = _after_alone(rows)
+    short = alone.is_not_null()
+    if not short.any():
+        return _whole_images(rows, raw, key)
+    images, reasons = parse(alone.filter(short), raw, objects=_objects(raw))
+    read = pl.concat(
+        [
+            rows if short.all() else rows.filter(short),
+            images.with_columns(_unreadable(pl.lit(None, pl.String))),
+        ],
+        how="horizontal",
+    )
+    if short.all() and reasons.is_null().all():
+        return read
+    short = short.scatter(short.arg_true(), reasons.is_null())
+    rest = _whole_images(rows.filter(~short), raw, key)
+    return pl.concat([read.filter(reasons.is_null()), rest])
+
+
+def _after_alone(rows: pl.DataFrame) -> pl.Series:
+    """The text of `after` where it can be cut from the envelope: of creates, and of updates without `before`.
+
+    A quote within a text is escaped, so that the words which are cut at are a name wherever they stand.
+    They may be one within the row: what is cut there is no whole object, and is refused as JSON.
+    """
+    payload = pl.col("raw_payload")
+    end = payload.str.find(_SOURCE, literal=True).cast(pl.Int64)
+    alone = payload.str.starts_with(_AFTER + "{") & (pl.col("_verb") == UPSERT)
+    cut = payload.cast(pl.Binary).bin.slice(len(_AFTER), end - len(_AFTER)).cast(pl.String)
+    return rows.select(pl.when(alone & end.is_not_null()).then(cut)).to_series()
+
+
+def _whole_images(
+    rows: pl.DataFrame, raw: Mapping[str, pl.DataType], key: Mapping[str, pl.DataType]
+) -> pl.DataFrame:
     images, reasons = parse(rows["raw_payload"], _both(raw, key), objects=_objects(raw))
     return _with_image(rows, images, reasons, raw, key)
 

@@ -134,7 +134,10 @@ def _with_values(
 
 def newest(events: pl.DataFrame, key: Sequence[str]) -> pl.DataFrame:
     """One event a key: the newest in the total order."""
-    return events.sort(ORDER).unique(subset=list(key), keep="last", maintain_order=False)
+    at = pl.int_range(pl.len(), dtype=pl.UInt32).alias("_at")
+    places = events.lazy().select(*key, *ORDER, at)
+    last = places.sort(ORDER).unique(subset=list(key), keep="last", maintain_order=False)
+    return events.select(pl.all().gather(last.select("_at").collect().to_series()))
 
 
 def split_truncates(events: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
