@@ -90,11 +90,10 @@ def decisions_of(lake: Lake, contract: Contract) -> Decisions:
     Raises:
         LakeError: when they cannot be read: rows would be judged without them.
     """
-    handle = lake.open(DECISIONS)
-    if handle is None:
+    if lake.version(DECISIONS) is None:
         return Decisions(contract, pl.DataFrame(schema=_OF_A_ROW))
     rows = (
-        lake.scan_handle(handle)
+        lake.scan(DECISIONS)
         .filter(pl.col("table_name") == contract.table)
         .sort("decided_at", "decision_id")
         .unique("row_id", keep="last", maintain_order=True)

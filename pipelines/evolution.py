@@ -12,7 +12,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 
 import polars as pl
-from deltalake import DeltaTable
 
 from pipelines.change.drift import UNKNOWN, Drift, Kind, drift_of_key, drifts, drifts_of_names
 from pipelines.change.images import last_image
@@ -21,13 +20,13 @@ from pipelines.change.schema import read_block
 from pipelines.contract import Catalog, Column, Contract
 from pipelines.contract.importer import plain_name
 from pipelines.contract.types import DataType, parse_type
-from pipelines.delta import read_snapshot
+from pipelines.delta import Snapshot, read_snapshot
 from pipelines.errors import DriftError
 from pipelines.history import history_schema
 from pipelines.plan import parents_of
 from pipelines.rebuild import overlay, rebuild
 from pipelines.state import CLOSED, progress_of, quarantine_schema, silver_schema, tombstone_schema
-from pipelines.storage import Lake, schema_of
+from pipelines.storage import Lake
 
 LEARNED = "system.main.learned_columns"
 _LEARNED: Mapping[str, pl.DataType] = {
@@ -180,17 +179,17 @@ def follow_contract(lake: Lake, catalog: Catalog, table: str, now: datetime) -> 
         LakeError: when bronze cannot be read, or the table not written.
     """
     contract = _with_learned(lake, catalog[table])
-    handle, buried = lake.open(table), lake.open(contract.sibling("tombstones"))
-    if handle is not None and not (
-        _has(handle, silver_schema(contract))
+    stored, buried = lake.snapshot(table), lake.snapshot(contract.sibling("tombstones"))
+    if stored is not None and not (
+        _has(stored, silver_schema(contract))
         and (buried is None or _has(buried, tombstone_schema(contract)))
     ):
         _make_again(lake, catalog.having(contract), contract, now)
     return contract
 
 
-def _has(handle: DeltaTable, schema: Mapping[str, pl.DataType]) -> bool:
-    return dict(schema_of(handle)) == dict(pl.Schema(schema))
+def _has(stored: Snapshot, schema: Mapping[str, pl.DataType]) -> bool:
+    return dict(stored.schema) == dict(pl.Schema(schema))
 
 
 def _with_learned(lake: Lake, contract: Contract) -> Contract:

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 
 import polars as pl
-import pyarrow as pa
 from deltalake import DeltaTable
 from deltalake.exceptions import DeltaError
 
 from pipelines.bronze import BRONZE, epochs_of
 from pipelines.change.decode import BRONZE_COLUMNS
 from pipelines.change.epochs import share_epochs
+from pipelines.delta import ActiveFile, files_added
+from pipelines.delta.store import Store
+from pipelines.errors import LakeError
 from pipelines.storage import Lake
 
 #: Events held at once: some 300 bytes each decoded, so about 100 MB.
@@ -37,35 +39,32 @@ def chunks(
     """The rows added after a version (None: all) up to another, oldest first, in chunks of whole versions.
 
     In a chunk they stand in the order they landed: by version, partition and offset. Their epochs
-    are those of all partitions (`share_epochs`). The Delta change feed gives them (Delta protocol,
-    "Change Data Files": commits that only add files need none), so that a compaction of bronze
-    brings nothing twice. Where files of these versions are gone (a compaction, then a vacuum), all
-    rows come again, in the order of days, partitions and offsets: to apply them again is right.
+    are those of all partitions (`share_epochs`). The log tells which files each version added, and
+    which of those a compaction made (`dataChange: false`), which brings nothing twice. Where files of
+    these versions are gone (a compaction, then a vacuum), or rows were taken out, all rows come again,
+    in the order of days, partitions and offsets: to apply them again is right.
     """
     last = handle.version() if upto is None else min(upto, handle.version())
     epoch = share_epochs(epochs_of(handle))
     first = 0 if after is None else after + 1
-    sizes = {
-        entry["version"]: _rows_added(entry)
-        for entry in handle.history(max(1, handle.version() - first + 1))
-        if entry["version"] >= first
-    }
-    start, held = first, 0
-    for version in range(first, last + 1):
-        held += sizes.get(version, 0)
-        if held >= events or version == last:
-            try:
-                rows = _between(handle, start, version).with_columns(epoch) if held else no_rows()
-            except (DeltaError, OSError, pa.ArrowException):
-                yield from _all_again(handle, last, events, epoch)
-                return
-            yield Chunk(rows=rows, version=version)
-            start, held = version + 1, 0
+    store = Store(handle.table_uri, _options(handle))
+    held, count = list[tuple[int, ActiveFile]](), 0
+    try:
+        for version in range(first, last + 1):
+            files = files_added(store, version)
+            held += [(version, file) for file in files]
+            count += sum(file.num_records for file in files)
+            if count >= events or version == last:
+                rows = _rows(handle, held).with_columns(epoch) if held else no_rows()
+                yield Chunk(rows=rows, version=version)
+                held, count = [], 0
+    except (LakeError, pl.exceptions.PolarsError, OSError):
+        yield from _all_again(handle, last, events, epoch)
 
 
 def _all_again(handle: DeltaTable, version: int, events: int, epoch: pl.Expr) -> Iterator[Chunk]:
     """All rows of a version, in pieces; only with the last one the version is reached."""
-    options = handle._storage_options  # pyright: ignore[reportPrivateUsage] - nobody else keeps them
+    options = _options(handle)
     table = DeltaTable(handle.table_uri, version=version, storage_options=options)
     rows = pl.scan_delta(table, storage_options=options)
     days = rows.select(pl.col("ingestion_date").unique().sort()).collect().to_series()
@@ -108,20 +107,22 @@ def moved(lake: Lake, bronze: str, reached: int, new: Collection[int]) -> pl.Dat
         return rows(None)
 
 
-def _rows_added(entry: dict[str, object]) -> int:
-    metrics = entry.get("operationMetrics")
-    return int(metrics.get("num_added_rows", 0)) if isinstance(metrics, dict) else 0
+def _options(handle: DeltaTable) -> dict[str, str]:
+    options = handle._storage_options  # pyright: ignore[reportPrivateUsage] - nobody else keeps them
+    return options or {}
 
 
-def _between(handle: DeltaTable, first: int, last: int) -> pl.DataFrame:
-    marks = ["_change_type", "_commit_version"]
-    reader = handle.load_cdf(
-        starting_version=first, ending_version=last, columns=[*BRONZE_COLUMNS, *marks]
-    )
-    frame = pl.from_arrow(pa.RecordBatchReader.from_stream(reader).read_all())
-    assert isinstance(frame, pl.DataFrame)  # noqa: S101 - a table comes in
-    inserted = frame.filter(pl.col("_change_type") == "insert")
-    return inserted.sort("_commit_version", "kafka_partition", "kafka_offset").drop(marks)
+def _rows(handle: DeltaTable, files: Sequence[tuple[int, ActiveFile]]) -> pl.DataFrame:
+    """The rows of some versions' files, in the order they landed."""
+    root, options = handle.table_uri.rstrip("/").removeprefix("file://"), _options(handle)
+    parts = [
+        pl.scan_parquet(f"{root}/{file.path}", storage_options=options or None, glob=False)
+        .select(pl.col(name).cast(BRONZE[name]) for name in BRONZE_COLUMNS)
+        .with_columns(pl.lit(version, pl.Int64).alias("_version"))
+        for version, file in files
+    ]
+    order = ["_version", "kafka_partition", "kafka_offset"]
+    return pl.concat(parts).collect(engine="streaming").sort(order).drop("_version")
 
 
 def no_rows() -> pl.DataFrame:

@@ -73,9 +73,9 @@ def standing(lake: Lake, contract: Contract) -> Judged:
     for rule in rules:
         if rule.kind is RuleKind.REFERENCE:
             table: str = rule.params["table"]
-            handle = lake.open(table)
-            if handle is not None:
-                parents[table] = (f"judged/{table}/{handle.metadata().id}", handle.version())
+            there = lake.snapshot(table)
+            if there is not None:
+                parents[table] = (f"judged/{table}/{there.identity}", there.version)
     return Judged(rules=_digest(rules), parents=parents)
 
 

@@ -21,7 +21,7 @@ from pipelines.change.position import ORDER, exceeds, is_before
 from pipelines.change.reduce import UNAVAILABLE, UNDECODABLE
 from pipelines.contract import Contract
 from pipelines.delta import Snapshot, live_rows, locate, lookup, read_places, read_snapshot
-from pipelines.storage import Lake, schema_of
+from pipelines.storage import Lake
 from quality_rules.split import SPECIAL, VERDICT
 
 _UTC = pl.Datetime("us", "UTC")
@@ -231,19 +231,25 @@ def open_state(lake: Lake, contract: Contract) -> State:
     places = dict[str, Place]()
     for layer, schema in wanted.items():
         table = contract.sibling(layer)
-        handle = lake.create(table, schema, stats_columns=stats, configuration=_DV)
-        if layer == "quarantine":
-            _count_what_was_seen(lake, handle, schema)
+        snapshot = lake.snapshot(table)
+        if snapshot is None:
+            lake.create(table, schema, stats_columns=stats, configuration=_DV)
+        elif layer == "quarantine" and _lacks_counts(snapshot, schema):
+            _count_what_was_seen(lake, table, schema)
         places[layer] = Place(table=table, snapshot=read_snapshot(lake.path(table), lake.options))
     return State(**places)
 
 
-def _count_what_was_seen(lake: Lake, handle: DeltaTable, schema: Mapping[str, pl.DataType]) -> None:
+def _lacks_counts(snapshot: Snapshot, schema: Mapping[str, pl.DataType]) -> bool:
+    there = dict(snapshot.schema)
+    return TIMES_SEEN not in there and {**there, TIMES_SEEN: pl.Int64()} == dict(schema)
+
+
+def _count_what_was_seen(lake: Lake, table: str, schema: Mapping[str, pl.DataType]) -> None:
     """Gives a quarantine table of an older version its column `times_seen`: once, as far as is known."""
-    there = schema_of(handle)
-    if {**there, TIMES_SEEN: pl.Int64()} == dict(schema) and TIMES_SEEN not in there:
-        rows = lake.scan_handle(handle).with_columns(pl.lit(1, pl.Int64).alias(TIMES_SEEN))
-        lake.write(handle, rows.select(*schema).collect(), mode="overwrite", reshape=True)
+    handle = lake.handle(table)
+    rows = lake.scan_handle(handle).with_columns(pl.lit(1, pl.Int64).alias(TIMES_SEEN))
+    lake.write(handle, rows.select(*schema).collect(), mode="overwrite", reshape=True)
 
 
 def progress_of(bronze: DeltaTable) -> str:

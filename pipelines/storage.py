@@ -13,6 +13,7 @@ from deltalake import CommitProperties, DeltaTable, Transaction, write_deltalake
 from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundError
 from deltalake.schema import Schema as DeltaSchema
 
+from pipelines.delta.snapshot import Snapshot, find_snapshot
 from pipelines.delta.store import Store
 from pipelines.errors import ConflictError, LakeError, LossError
 
@@ -74,10 +75,18 @@ class Lake:
             )
         return handle
 
+    def snapshot(self, table: str) -> Snapshot | None:
+        """What a table holds at its newest version as its log tells it, or None where there is no table.
+
+        Raises:
+            LakeError: when the log cannot be read.
+        """
+        return find_snapshot(self.path(table), self.options)
+
     def version(self, table: str) -> int | None:
         """The newest version, or None where there is no table."""
-        handle = self.open(table)
-        return None if handle is None else handle.version()
+        snapshot = self.snapshot(table)
+        return None if snapshot is None else snapshot.version
 
     def scan(self, table: str, version: int | None = None) -> pl.LazyFrame:
         """The rows of a table, newest version unless told.

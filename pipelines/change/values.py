@@ -187,7 +187,9 @@ def _from_bytes(numbers: pl.Series, scale: int) -> Any:
     )
     data = np.frombuffer(arrow.buffers()[2] or b"", dtype=np.uint8)
     lengths = np.diff(offsets)
-    known = numbers.is_not_null().to_numpy()  # arrow's own way to numpy imports pandas: half a second
+    known = (
+        numbers.is_not_null().to_numpy()
+    )  # arrow's own way to numpy imports pandas: half a second
     valid = known & (lengths > 0) & (lengths <= 16)
     starts, sizes = offsets[:-1][valid], lengths[valid]
     rows = np.zeros((count, 16), dtype=np.uint8)

@@ -10,13 +10,15 @@ from pipelines.delta.commit import commit_changes
 from pipelines.delta.fold import Folded, fold
 from pipelines.delta.index import lookup, purge
 from pipelines.delta.rows import live_rows, locate, read_places
-from pipelines.delta.snapshot import ActiveFile, Snapshot, read_snapshot
+from pipelines.delta.snapshot import ActiveFile, Snapshot, files_added, find_snapshot, read_snapshot
 
 __all__ = [
     "ActiveFile",
     "Folded",
     "Snapshot",
     "commit_changes",
+    "files_added",
+    "find_snapshot",
     "fold",
     "live_rows",
     "locate",

@@ -22,9 +22,9 @@ import polars as pl
 from deltalake import DeltaTable
 from pyroaring import BitMap64
 
-from pipelines.delta.snapshot import ActiveFile, Snapshot, read_actions
+from pipelines.delta.snapshot import ActiveFile, Snapshot, commit_name, read_actions
 from pipelines.delta.store import AlreadyThere, Store
-from pipelines.delta.vectors import Descriptor, read_vector, write_vectors
+from pipelines.delta.vectors import Descriptor, write_vectors
 from pipelines.errors import ConflictError, LakeError, LossError
 
 #: Rows a file: some 100 MB of a ten-column table, which one thread reads in about half a second.
@@ -128,6 +128,8 @@ def _refuse_other_types(snapshot: Snapshot, added: pl.DataFrame) -> None:
 
 
 def _refuse_without_vectors(snapshot: Snapshot, removed: pl.DataFrame) -> None:
+    if snapshot.partition_columns:
+        raise LakeError(f"{snapshot.uri}: a partitioned table is not changed row by row")
     if len(removed) and snapshot.configuration.get("delta.enableDeletionVectors") != "true":
         raise LakeError(
             f"{snapshot.uri}: the table holds no deletion vectors",
@@ -200,8 +202,7 @@ def _mark_rows(snapshot: Snapshot, store: Store, removed: pl.DataFrame) -> list[
     touched = list[tuple[ActiveFile, BitMap64]]()
     for (path,), rows in removed.group_by("_file"):
         file = files[str(path)]
-        vector = read_vector(file.vector, store.get) if file.vector else BitMap64()
-        touched.append((file, vector | BitMap64(rows["_row"].to_numpy())))
+        touched.append((file, snapshot.marked(file) | BitMap64(rows["_row"].to_numpy())))
     actions: list[Action] = [{"remove": _remove(file)} for file, _ in touched]
     partly = [(file, vector) for file, vector in touched if len(vector) < file.num_records]
     if partly:
@@ -272,9 +273,9 @@ def _put(
     while True:
         version += 1
         try:
-            store.put(f"_delta_log/{version:020}.json", content)
+            store.put(commit_name(version), content)
         except AlreadyThere as error:
-            theirs = list(read_actions(store.get(f"_delta_log/{version:020}.json")))
+            theirs = list(read_actions(store.get(commit_name(version))))
             if any(
                 _conflicts(kind, action, touched, apps, rewrite=rewrite) for kind, action in theirs
             ):

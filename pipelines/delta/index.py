@@ -28,7 +28,6 @@ from pyroaring import BitMap64
 
 from pipelines.delta.rows import location_of
 from pipelines.delta.snapshot import ActiveFile, Snapshot
-from pipelines.delta.vectors import read_vector
 
 #: Below this many rows the key columns are read faster than an index is kept.
 WORTH_ROWS = 500_000
@@ -94,7 +93,7 @@ def _live(snapshot: Snapshot, file: ActiveFile, keys: pl.DataFrame, rows: _Ints)
     found = keys.with_columns(pl.lit(file.path).alias("_file"), pl.Series("_row", rows))
     if file.vector is None:
         return found
-    dead = read_vector(file.vector, snapshot.store().get) & BitMap64(rows.astype(np.uint64))
+    dead = snapshot.marked(file) & BitMap64(rows.astype(np.uint64))
     return found.filter(~pl.col("_row").is_in(list(dead))) if dead else found
 
 

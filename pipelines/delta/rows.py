@@ -10,7 +10,6 @@ import numpy as np
 import polars as pl
 
 from pipelines.delta.snapshot import ActiveFile, Snapshot
-from pipelines.delta.vectors import read_vector
 
 _PLACE = {"_file": pl.String(), "_row": pl.Int64()}
 
@@ -81,7 +80,7 @@ def _file_rows(
         *(pl.col(name).cast(dtype) for name, dtype in types.items()), pl.col("_row").cast(pl.Int64)
     )
     if file.vector is not None:
-        marked = read_vector(file.vector, snapshot.store().get)
+        marked = snapshot.marked(file)
         gone = pl.LazyFrame({"_row": np.fromiter(marked, dtype=np.int64, count=len(marked))})
         rows = rows.join(gone, on="_row", how="anti")
     rows = rows.select(*types, pl.lit(file.path).alias("_file"), "_row")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -39,14 +40,7 @@ class Store:
 
     def __init__(self, uri: str, options: Mapping[str, str]) -> None:
         self.uri = uri
-        if "://" in uri and not uri.startswith("file://"):
-            names = {key.lower(): value for key, value in options.items()}
-            client = {key: names.pop(name) for key, name in _client_options(names)}
-            make: Any = from_url  # its stub lists each store's keys, ours are the user's
-            self._store: Any = make(uri, config=names, client_options=client)
-        else:
-            folder = Path(uri.removeprefix("file://"))
-            self._store = LocalStore(prefix=folder)
+        self._store = _opened(uri, tuple(sorted(options.items())))
 
     def names(self, prefix: str) -> list[str]:
         """The objects below a prefix, sorted."""
@@ -63,6 +57,32 @@ class Store:
             return bytes(obstore.get(self._store, name).bytes())
         except (BaseError, OSError) as error:
             raise LakeError(f"{self.uri}/{name}: cannot be read: {error}") from error
+
+    def part(self, name: str, start: int, length: int) -> bytes:
+        """Some of an object's bytes."""
+        try:
+            return bytes(obstore.get_range(self._store, name, start=start, length=length))
+        except (BaseError, OSError) as error:
+            raise LakeError(f"{self.uri}/{name}: cannot be read: {error}") from error
+
+    def get_if_there(self, name: str) -> bytes | None:
+        """An object's bytes, None where there is no such object."""
+        try:
+            return bytes(obstore.get(self._store, name).bytes())
+        except FileNotFoundError:
+            return None
+        except (BaseError, OSError) as error:
+            raise LakeError(f"{self.uri}/{name}: cannot be read: {error}") from error
+
+    def mark(self, name: str) -> str | None:
+        """What tells an object from another that had, or will have, its name; None where there is none."""
+        try:
+            told = obstore.head(self._store, name)
+        except FileNotFoundError:
+            return None
+        except (BaseError, OSError) as error:
+            raise LakeError(f"{self.uri}/{name}: cannot be read: {error}") from error
+        return f"{told['e_tag']}/{told['size']}/{told['last_modified']}"
 
     def put(self, name: str, data: bytes) -> None:
         """Writes an object that must not be there yet.
@@ -88,3 +108,25 @@ class Store:
             )
         except (BaseError, OSError) as error:
             raise LakeError(f"{self.uri}: cannot be listed: {error}") from error
+
+
+#: Stores kept open: one of an object store holds its connections.
+_OPEN = 1_024
+
+
+def folder_of(uri: str) -> Path | None:
+    """The folder that a URI names on this machine, None where it is an object store's."""
+    return (
+        Path(uri.removeprefix("file://")) if uri.startswith("file://") or "://" not in uri else None
+    )
+
+
+@lru_cache(_OPEN)
+def _opened(uri: str, options: tuple[tuple[str, str], ...]) -> Any:
+    folder = folder_of(uri)
+    if folder is not None:
+        return LocalStore(prefix=folder)
+    names = {key.lower(): value for key, value in options}
+    client = {key: names.pop(name) for key, name in _client_options(names)}
+    make: Any = from_url  # its stub lists each store's keys, ours are the user's
+    return make(uri, config=names, client_options=client)

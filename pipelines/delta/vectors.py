@@ -87,8 +87,8 @@ def write_vectors(vectors: Sequence[BitMap64]) -> tuple[str, bytes, list[Descrip
     return f"deletion_vector_{identity}.bin", bytes(content), descriptors
 
 
-def read_vector(descriptor: Descriptor, get: Callable[[str], bytes]) -> BitMap64:
-    """The rows that a vector marks; `get` reads an object below the table.
+def read_vector(descriptor: Descriptor, part: Callable[[str, int, int], bytes]) -> BitMap64:
+    """The rows that a vector marks; `part` reads bytes of an object below the table: from where, how many.
 
     Raises:
         LakeError: when the file is damaged, or of a kind this version does not know.
@@ -101,10 +101,10 @@ def read_vector(descriptor: Descriptor, get: Callable[[str], bytes]) -> BitMap64
         )
     prefix, encoded = descriptor.path_or_inline[:-20], descriptor.path_or_inline[-20:]
     name = f"deletion_vector_{uuid.UUID(bytes=_from_z85(encoded))}.bin"
-    content = get(f"{prefix}/{name}" if prefix else name)
-    start = (descriptor.offset or 0) + 4
-    data = content[start : start + descriptor.size_in_bytes]
-    checksum = content[start + descriptor.size_in_bytes :][:4]
+    # The vector's size comes before it, its checksum behind it.
+    start, size = (descriptor.offset or 0) + 4, descriptor.size_in_bytes
+    content = part(f"{prefix}/{name}" if prefix else name, start, size + 4)
+    data, checksum = content[:size], content[size:]
     if struct.pack(">I", zlib.crc32(data)) != checksum:
         raise LakeError(f"{name}: the checksum of a deletion vector is wrong")
     return _bitmap(data)

@@ -16,7 +16,6 @@ import polars as pl
 from pyroaring import BitMap64
 
 from pipelines.delta import ActiveFile, Snapshot, live_rows
-from pipelines.delta.vectors import read_vector
 from pipelines.errors import LakeError
 from pipelines.incremental.errors import NotProvable
 
@@ -174,10 +173,7 @@ def _remarked(
     if same:
         return BitMap64(), BitMap64()
     try:
-        was, now = (
-            read_vector(file.vector, snapshot.store().get) if file.vector else BitMap64()
-            for snapshot, file in ((old, before), (new, after))
-        )
+        was, now = (snapshot.marked(file) for snapshot, file in ((old, before), (new, after)))
     except LakeError as error:
         raise NotProvable(f"{_name(new)}: files of its last version are gone") from error
     return now - was, was - now
