@@ -13,7 +13,7 @@ import typer
 
 import assets.following  # pyright: ignore[reportUnusedImport] - adds its command
 import assets.generator.command  # noqa: F401 # pyright: ignore[reportUnusedImport] - adds its command
-from assets.demo import STORIES, assets_of, chosen_stories, out, prove, show
+from assets.demo import STORIES, assets_of, chosen_stories, fill_inbox, out, prove, show
 from pipelines.capture.embedded import EmbeddedBroker, Outgoing
 from pipelines.cli import app
 from pipelines.cli import main as run_main
@@ -52,17 +52,21 @@ def demo(
     home = _dagster_home(folder / "dagster")
     lake, contracts = Lake(str(folder / "lake")), assets_of(stories, folder / "assets")
     told = {story.domain: story.tell(seed) for story in stories}
+    fill_inbox(list(told.values()), folder / "inbox")
     with EmbeddedBroker() as broker:
         for story in stories:
             records = told[story.domain].records
             broker.produce(
                 Outgoing(r.topic, r.key, r.value, r.headers, 0, r.timestamp_ms) for r in records
             )
-            out.print(f"{story.title}: {len(records):,} Debezium messages on an in-process broker")
+            files = len(told[story.domain].files)
+            more = f", {files} files in an inbox" if files else ""
+            out.print(f"{story.title}: {len(records):,} messages on an in-process broker{more}")
         environment = child_environment(
             MEDALLION_LAKE=lake.root,
             MEDALLION_BOOTSTRAP=broker.bootstrap,
             MEDALLION_ASSETS=str(contracts),
+            MEDALLION_INBOX=str(folder / "inbox"),
             DAGSTER_HOME=str(home),
         )
         with out.status("Dagster captures, applies and builds every table"):

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import os
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 import polars as pl
 from rich.console import Console
 
-from assets import demo_interactions, demo_shop, demo_tasks
-from assets.demo_source import Database
+from assets import demo_interactions, demo_marketing, demo_shop, demo_tasks
+from assets.demo_source import Record, Row
 from lineage.graph import ColumnRef, LineageGraph
 from lineage.render import tree
 from pipelines.contract import Catalog, Contract, did_you_mean
@@ -25,13 +28,21 @@ out = Console(soft_wrap=True)
 _HERE = Path(__file__).resolve().parent
 
 
+class Told(Protocol):
+    """What a story sends, by Kafka and as uploaded files, and the rows it ends in by their key's text."""
+
+    records: list[Record]
+    files: dict[str, bytes]
+    truth: dict[str, dict[str, Row]]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Story:
     """A domain's demo: `tell` makes its change stream from a seed, the rest is what is shown of it."""
 
     domain: str
     title: str
-    tell: Callable[[int], Database]
+    tell: Callable[[int], Told]
     gold: str
     """A query over one of its gold tables, which it is shown under."""
     number: ColumnRef
@@ -62,6 +73,13 @@ STORIES: Mapping[str, Story] = {
             gold="SELECT site_name, is_active, members, interactions_active, interactions_archived, interactions_deleted, last_active_at FROM gold.interactions.site_overview ORDER BY site_name",
             number=ColumnRef("gold.interactions.site_overview", "last_active_at"),
         ),
+        Story(
+            domain="marketing",
+            title="A marketing department's seven months",
+            tell=lambda seed: demo_marketing.generate(seed=seed),
+            gold="SELECT campaign_name, channel, status, days, new_customers, spend_eur, revenue_eur, roi FROM gold.marketing.campaign_performance ORDER BY campaign_id",
+            number=ColumnRef("gold.marketing.campaign_performance", "roi"),
+        ),
     )
 }
 
@@ -90,13 +108,25 @@ def assets_of(stories: Sequence[Story], folder: Path) -> Path:
     return folder.absolute()
 
 
+def fill_inbox(told: Sequence[Told], folder: Path) -> None:
+    """Puts the stories' files into a folder, in their order, as if they had come a while ago."""
+    folder.mkdir(parents=True)
+    files = [pair for each in told for pair in each.files.items()]
+    since = time.time() - 60 - len(files)
+    for number, (name, data) in enumerate(files):
+        (folder / name).write_bytes(data)
+        os.utime(folder / name, (since + number, since + number))
+
+
 # ---- SHOW ---- #
 
 _QUALITY = f"""
 SELECT table_name, rule_name, severity, record_count, failed_count, success_rate
 FROM {RESULTS} WHERE failed_count > 0 ORDER BY table_name, rule_name
 """  # noqa: S608 - a constant
-_LETTERS = "SELECT topic, kafka_offset, reason FROM system.main.dead_letters ORDER BY kafka_offset"
+_LETTERS = (
+    "SELECT topic, kafka_offset, reason FROM system.main.dead_letters ORDER BY kafka_offset, topic"
+)
 
 
 def show(lake: Lake, catalog: Catalog, stories: Sequence[Story]) -> None:
@@ -110,7 +140,7 @@ def show(lake: Lake, catalog: Catalog, stories: Sequence[Story]) -> None:
         .collect(),
     )
     _print("Rules that some rows break", query(lake, _QUALITY))
-    _print("Dead letters: messages that are no change event", query(lake, _LETTERS))
+    _print("Dead letters: messages and files that no table can take", query(lake, _LETTERS))
     graph = LineageGraph.of(list(lineage_of(catalog).values()))
     out.print("\n[bold]Where a number comes from[/bold]")
     for story in stories:
@@ -140,7 +170,7 @@ def _print(title: str, rows: pl.DataFrame) -> None:
 # ---- PROVE ---- #
 
 
-def prove(lake: Lake, catalog: Catalog, told: Mapping[str, Database]) -> None:
+def prove(lake: Lake, catalog: Catalog, told: Mapping[str, Told]) -> None:
     """Law 2, before your eyes: silver and quarantine together are the source, and share no key.
 
     Raises:
@@ -168,4 +198,4 @@ def prove(lake: Lake, catalog: Catalog, told: Mapping[str, Database]) -> None:
 
 def _by_key(lake: Lake, contract: Contract, layer: str) -> dict[str, dict[str, object]]:
     rows = lake.scan(contract.sibling(layer)).collect().iter_rows(named=True)
-    return {str(row[contract.key[0]]): row for row in rows}
+    return {"/".join(str(row[name]) for name in contract.key): row for row in rows}

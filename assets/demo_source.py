@@ -85,6 +85,8 @@ class Database:
     truth: dict[str, dict[str, Row]] = field(default_factory=dict[str, dict[str, Row]])
     """The rows of each table as they stand, by their key's text."""
     records: list[Record] = field(default_factory=list[Record])
+    files: dict[str, bytes] = field(default_factory=dict[str, bytes])
+    """Nobody uploads files into a database."""
     notes: dict[str, str] = field(default_factory=dict[str, str])
     """Rows that are bad to the end, by their key: why."""
     script: list[Step] = field(default_factory=list[Step])

@@ -9,6 +9,7 @@ from typing import Any
 
 import dagster as dg
 
+from assets.arrivals import take_files, upload_metadata
 from assets.checks import check_results, check_specs
 from assets.describe import (
     bronze_metadata,
@@ -70,6 +71,7 @@ def bronze_assets(catalog: Catalog, lineage: Mapping[str, TableLineage]) -> dg.A
         lake = open_lake(settings)
         events = run_events(context, lake, catalog)
         with events.steps(contract.bronze for contract in wanted):
+            uploaded = take_files(context, settings, lake, catalog)
             done = capture_kafka(settings, catalog, topics=topics)
         for notice in done.notices:
             context.log.warning(str(notice))
@@ -89,6 +91,7 @@ def bronze_assets(catalog: Catalog, lineage: Mapping[str, TableLineage]) -> dg.A
                     "dagster/column_lineage": column_lineage(lineage[contract.bronze]),
                     "next_offsets": dg.MetadataValue.json(reached),
                     "seconds": done.seconds,
+                    **upload_metadata(uploaded, contract.table),
                 },
             )
 

@@ -26,11 +26,15 @@ class Fault:
     line: int | None = None
     column: str | None = None
 
-    def __str__(self) -> str:
+    @property
+    def told(self) -> str:
+        """Where and why, in a line."""
         where = [f"line {self.line}"] if self.line is not None else []
         where += [f"column {self.column}"] if self.column is not None else []
-        told = f"{', '.join(where)}: {self.reason}" if where else self.reason
-        return f"{told}\n    {self.next_step}"
+        return f"{', '.join(where)}: {self.reason}" if where else self.reason
+
+    def __str__(self) -> str:
+        return f"{self.told}\n    {self.next_step}"
 
 
 class Unreadable(Exception):  # noqa: N818 - a finding about a file, which its reader returns in the end

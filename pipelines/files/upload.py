@@ -135,7 +135,7 @@ class _Upload:
         if not self._is_aside():
             topic = f"{FILE_TOPIC}{self.name}"
             origin = Origin(cluster=_CLUSTER, topic_ids={topic: self.upload_id})
-            reason = faults[0].reason if len(faults) == 1 else f"{len(faults)} faults"
+            reason = faults[0].told if len(faults) == 1 else f"{len(faults)} faults"
             place = Partition(topic, UPLOADED)
             bronze.land(
                 raw_batch(self.data, reason, place=place, origin=origin, at_ms=self.at_ms, headers=self.headers)

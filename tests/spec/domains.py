@@ -77,14 +77,10 @@ class Refinery:
 
 def source_of(database: Database, domain: str) -> duckdb.DuckDBPyConnection:
     """The source's tables as they stand at the end, and `<table>_log`: every change once, in order."""
-    here = duckdb.connect()
-    for name, rows in database.truth.items():
+    here = truth_of(database.truth, domain)
+    for name in database.truth:
         contract = CATALOG[f"silver.{domain}.{name}"]
         schema = {n: _source_type(column.type.stored) for n, column in contract.columns.items()}
-        whole = pl.DataFrame(list(rows.values()), schema=schema, orient="row", strict=False)
-        naive = whole.with_columns(cs.datetime(time_zone="*").dt.replace_time_zone(None))
-        here.register(f"arrow_{name}", naive.to_arrow())
-        here.execute(f"CREATE TABLE {name} AS SELECT * FROM arrow_{name}")
         scales = {n: t.scale for n, t in schema.items() if isinstance(t, pl.Decimal)}
         told = pl.DataFrame(
             list(_log(database, name, scales)), schema=_log_schema(schema), orient="row"
@@ -102,6 +98,21 @@ def source_of(database: Database, domain: str) -> duckdb.DuckDBPyConnection:
 def _source_type(stored: pl.DataType) -> pl.DataType:
     """Decimals as wide as they can be: the source has rows that the contract does not hold."""
     return pl.Decimal(38, stored.scale) if isinstance(stored, pl.Decimal) else stored
+
+
+def truth_of(
+    truth: Mapping[str, Mapping[str, Mapping[str, Any]]], domain: str
+) -> duckdb.DuckDBPyConnection:
+    """The source's tables as they stand at the end."""
+    here = duckdb.connect()
+    for name, rows in truth.items():
+        columns = CATALOG[f"silver.{domain}.{name}"].columns
+        schema = {n: _source_type(column.type.stored) for n, column in columns.items()}
+        whole = pl.DataFrame(list(rows.values()), schema=schema, orient="row", strict=False)
+        naive = whole.with_columns(cs.datetime(time_zone="*").dt.replace_time_zone(None))
+        here.register(f"arrow_{name}", naive.to_arrow())
+        here.execute(f"CREATE TABLE {name} AS SELECT * FROM arrow_{name}")
+    return here
 
 
 def _log_schema(schema: dict[str, pl.DataType]) -> dict[str, Any]:
