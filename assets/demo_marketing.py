@@ -248,7 +248,7 @@ def _stream(market: Market, hours: int) -> None:
             if market.random.random() < 0.01:
                 market.stream(row, minute + timedelta(minutes=3))
     late = end - timedelta(minutes=1)
-    market.withdraw(row, late)
+    market.withdraw(next(reversed(market.truth["live_metrics"].values())), late)
     market.stream(
         {**_minute(market, running[0], end - timedelta(minutes=7)), "campaign_id": "c-998"}, late
     )
