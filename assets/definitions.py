@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dagster as dg
 
+from assets.exporting import export_asset
 from assets.factory import bronze_assets, gold_asset, lineage_asset, silver_asset, source_assets
 from assets.schedules import alerts_sensor, everything, news_sensor, nightly, upkeep, upkeep_nightly
 from pipelines.contract import Catalog, load_catalog
@@ -21,12 +22,17 @@ def definitions_of(catalog: Catalog) -> dg.Definitions:
     gold = [
         gold_asset(catalog, contract, lineage[contract.table]) for contract in catalog.layer("gold")
     ]
+    exports = [
+        export_asset(catalog, contract, lineage[contract.table])
+        for contract in catalog.layer("export")
+    ]
     return dg.Definitions(
         assets=[
             *source_assets(catalog),
             bronze_assets(catalog, lineage),
             *silver,
             *gold,
+            *exports,
             lineage_asset(catalog),
         ],
         jobs=[everything, upkeep],

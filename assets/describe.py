@@ -23,6 +23,7 @@ _LAYER_KINDS = {
     "bronze": {"bronze", "kafka", "deltalake"},
     "silver": {"silver", "deltalake", "polars"},
     "gold": {"gold", "deltalake", "sql"},
+    "export": {"export", "sql"},
 }
 
 

@@ -19,7 +19,7 @@ def run_events(context: dg.AssetExecutionContext, lake: Lake, catalog: Catalog) 
     """The events of this step's run."""
     settings = load_settings()
     return RunEvents(
-        facts=_facts(lake, catalog, settings.bootstrap),
+        facts=_facts(lake, catalog, settings.bootstrap, settings.exports_root),
         listener=_listener(),
         namespace=settings.job_namespace,
         parent=ParentFact(run_id=context.run.run_id, job=f"dagster.{context.run.job_name}"),
@@ -30,9 +30,9 @@ def run_events(context: dg.AssetExecutionContext, lake: Lake, catalog: Catalog) 
 _LAST: list[RunFacts] = []
 
 
-def _facts(lake: Lake, catalog: Catalog, bootstrap: str | None) -> RunFacts:
-    same = [f for f in _LAST if (f.lake, f.bootstrap) == (lake, bootstrap) and f.catalog is catalog]
-    _LAST[:] = same or [RunFacts(lake, catalog, bootstrap)]
+def _facts(lake: Lake, catalog: Catalog, bootstrap: str | None, exports: str) -> RunFacts:
+    facts = RunFacts(lake, catalog, bootstrap, exports=exports)
+    _LAST[:] = [each for each in _LAST if each == facts] or [facts]
     return _LAST[0]
 
 

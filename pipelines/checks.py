@@ -1,4 +1,4 @@
-"""What `medallion contract check` finds in gold's SQL before anything runs, with file, line and column.
+"""What `medallion contract check` finds in the SQL of gold and exports before anything runs, with file, line and column.
 
 The types are those that the engine itself infers over empty tables, so no second opinion can differ.
 """
@@ -57,11 +57,11 @@ class Findings:
 
 
 def check_sql(catalog: Catalog) -> Findings:
-    """Everything that can be said of gold's SQL and its contracts without running it."""
+    """Everything that can be said of the SQL of gold and exports without running it."""
     columns, types = columns_of(catalog), schemas_of(catalog)
     faults = list(_cycles(catalog))
     notes = list[Finding]()
-    for contract in catalog.layer("gold"):
+    for contract in catalog.from_sql():
         sql = contract.path.with_suffix(".sql")
         try:
             found = traced(contract.sql or "", columns)
@@ -118,7 +118,7 @@ def _skipped_layers(contract: Contract) -> Iterator[Finding]:
         if table.startswith("bronze."):
             yield Finding(
                 contract.path.with_suffix(".sql"),
-                f"gold reads '{table}', past silver and its rules",
+                f"{contract.layer} reads '{table}', past silver and its rules",
                 where,
                 f"read {table.replace('bronze.', 'silver.', 1)}",
             )

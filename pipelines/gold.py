@@ -117,7 +117,7 @@ def build(lake: Lake, catalog: Catalog, table: str, *, batch_id: str, now: datet
     """
     began = time.monotonic()
     contract = catalog[table]
-    handles = _open_inputs(lake, contract)
+    handles = open_inputs(lake, contract)
     recipe = _recipe(contract, handles)
     versions = {name: handle.version() for name, handle in handles.items()}
     existing = lake.open(table)
@@ -138,7 +138,7 @@ def build(lake: Lake, catalog: Catalog, table: str, *, batch_id: str, now: datet
     shown = release(contract, found)
     rows = _exactly(contract, shown, added_columns(contract))
     rows, numbers = with_surrogate_key(lake, contract, rows, _cast)
-    _refuse_bad_keys(contract, rows)
+    refuse_bad_keys(contract, rows)
     if numbers is not None:
         keep_numbers(lake, contract, numbers, now)
     written = write_difference(
@@ -180,7 +180,12 @@ def _part(
         return None, str(reason)
 
 
-def _open_inputs(lake: Lake, contract: Contract) -> dict[str, DeltaTable]:
+def open_inputs(lake: Lake, contract: Contract) -> dict[str, DeltaTable]:
+    """The tables that a contract's SQL reads, each at its newest version.
+
+    Raises:
+        LakeError: when one is not there yet.
+    """
     handles = dict[str, DeltaTable]()
     for name in inputs_of(contract):
         handle = lake.open(name)
@@ -340,7 +345,12 @@ def _same(before: pl.Series, after: pl.Series) -> bool:
     return before.equals(after.cast(before.dtype, strict=False), null_equal=True)
 
 
-def _refuse_bad_keys(contract: Contract, rows: pl.DataFrame) -> None:
+def refuse_bad_keys(contract: Contract, rows: pl.DataFrame) -> None:
+    """Nothing, when the contract's key tells each row from every other.
+
+    Raises:
+        QualityError: when it does not.
+    """
     key = list(contract.key)
     nulls = rows.filter(pl.any_horizontal(pl.col(name).is_null() for name in key)).height
     twins = rows.select(pl.struct(key).is_duplicated().sum()).item()

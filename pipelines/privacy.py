@@ -79,7 +79,7 @@ def influences_of(
 
 def masks_of(contract: Contract) -> dict[str, str]:
     """The masked columns of a gold table, with their masks."""
-    if contract.layer != "gold":
+    if contract.layer == "silver":
         return {}
     return {name: str(column.mask) for name, column in contract.columns.items() if column.mask}
 
@@ -107,7 +107,7 @@ def _through_a_mask(sources: Iterable[Source]) -> tuple[Source, ...]:
 
 def _tables_like(contract: Contract) -> tuple[str, ...]:
     """The tables that hold a contract's columns under their names."""
-    if contract.layer == "gold":
+    if contract.layer != "silver":
         return (contract.table,)
     return (contract.table, contract.sibling("history"), contract.sibling("quarantine"))
 
@@ -137,7 +137,9 @@ def _still_told(
 ) -> str | None:
     """Why what a gold column shows of a source is still its secret; None: a mask or a group ends it."""
     contract = catalog.contracts.get(target.table)
-    column = contract.columns.get(target.column) if contract and contract.layer == "gold" else None
+    column = (
+        contract.columns.get(target.column) if contract and contract.layer != "silver" else None
+    )
     if contract is None or column is None:
         return "it is neither masked nor grouped"
     if contract.surrogate_key is not None and contract.surrogate_key.column == target.column:

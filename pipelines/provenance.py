@@ -68,9 +68,9 @@ def known_lineage(catalog: Catalog) -> tuple[dict[str, TableLineage], dict[str, 
         for entry in _silver_tables(contract):
             found[entry.table] = entry
     failed, schema = dict[str, ContractError](), columns_of(catalog)
-    for table in order_of(catalog):
+    for table in [*order_of(catalog), *(c.table for c in catalog.layer("export"))]:
         try:
-            found[table] = _gold_table(catalog[table], schema)
+            found[table] = _sql_table(catalog[table], schema)
         except ContractError as error:
             failed[table] = error
     return found, failed
@@ -153,9 +153,10 @@ def _silver_tables(contract: Contract) -> list[TableLineage]:
     return [captured, silver, history]
 
 
-def _gold_table(contract: Contract, schema: Mapping[str, Mapping[str, str]]) -> TableLineage:
+def _sql_table(contract: Contract, schema: Mapping[str, Mapping[str, str]]) -> TableLineage:
     try:
-        traced = sql_lineage(contract.table, contract.sql or "", schema, traces=_TRACES)
+        kind = "EXPORT" if contract.layer == "export" else "DIMENSIONAL_MODEL"
+        traced = sql_lineage(contract.table, contract.sql or "", schema, kind, traces=_TRACES)
     except LineageError as error:
         raise ContractError(f"{contract.path.with_suffix('.sql')}: {error}") from error
     made: dict[str, tuple[Source, ...]] = {

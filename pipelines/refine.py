@@ -11,6 +11,7 @@ from pipelines.contract import Catalog
 from pipelines.contract.rules import rules_of
 from pipelines.cut import Cut
 from pipelines.errors import MedallionError
+from pipelines.export import Exported, Exports, export
 from pipelines.gold import Built, build, inputs_of, order_of
 from pipelines.plan import parents_of, silver_order
 from pipelines.quality import judge_table, keep_results, keep_rules
@@ -30,7 +31,8 @@ def chosen(catalog: Catalog, layer: str, tables: Sequence[str] | None) -> list[s
     Raises:
         ContractError: when a table is named that no contract makes.
     """
-    order = silver_order(catalog) if layer == "silver" else order_of(catalog)
+    orders = {"silver": silver_order, "gold": order_of}
+    order = orders[layer](catalog) if layer in orders else [c.table for c in catalog.layer(layer)]
     for table in tables or ():
         catalog[table]
     return [table for table in order if not tables or table in tables]
@@ -87,6 +89,29 @@ def build_all(
                     raise refused[table]
                 done.append(build(lake, catalog, table, batch_id=batch_id, now=now))
                 told.done(done[-1], after(done[-1]) if done[-1].changed else None)
+        except MedallionError as error:
+            errors[table] = error
+    return done, errors
+
+
+def export_all(
+    lake: Lake,
+    catalog: Catalog,
+    tables: Sequence[str],
+    to: Exports,
+    *,
+    events: RunEvents | None = None,
+) -> tuple[list[Exported], dict[str, MedallionError]]:
+    """Writes exports, but none that leaks a secret; what was done, and what failed of which."""
+    done, errors, refused = list[Exported](), dict[str, MedallionError](), unproven(catalog)
+    events = events or RunEvents(RunFacts(lake, catalog))
+    for table in tables:
+        try:
+            with events.step(table) as told:
+                if table in refused:
+                    raise refused[table]
+                done.append(export(lake, catalog, table, to))
+                told.done(done[-1])
         except MedallionError as error:
             errors[table] = error
     return done, errors

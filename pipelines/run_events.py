@@ -19,10 +19,8 @@ import polars as pl
 
 from lineage.openlineage.facts import DatasetFact, JobFact, ParentFact, State, StepFact
 from pipelines.contract import Catalog
-from pipelines.gold import Built
-from pipelines.run_facts import RunFacts, check_of, failure_of
+from pipelines.run_facts import Report, RunFacts, check_of, failure_of
 from pipelines.settings import Settings
-from pipelines.silver import Applied
 from pipelines.storage import Lake
 from pipelines.version import CODE_VERSION
 from quality_rules.results import RuleResult
@@ -46,10 +44,10 @@ class Listener(Protocol):
 class Told:
     """What a step says of its end; nothing said means it wrote nothing."""
 
-    report: Applied | Built | None = None
+    report: Report | None = None
     checks: Sequence[RuleResult] = ()
 
-    def done(self, report: Applied | Built, checks: Sequence[RuleResult] | None = None) -> None:
+    def done(self, report: Report, checks: Sequence[RuleResult] | None = None) -> None:
         """What it did, and what the rules say of its table now."""
         self.report, self.checks = report, checks or ()
 
@@ -92,7 +90,7 @@ class RunEvents:
         state: State,
         table: str,
         run_id: str,
-        report: Applied | Built | None = None,
+        report: Report | None = None,
         *,
         before: int | None = None,
         failure: BaseException | None = None,
@@ -157,7 +155,7 @@ class RunEvents:
         )
 
     def _outputs(
-        self, state: State, table: str, report: Applied | Built | None, before: int | None
+        self, state: State, table: str, report: Report | None, before: int | None
     ) -> tuple[DatasetFact, ...]:
         """What is written; what became of it is known at the end alone."""
         made = self.facts.outputs(table, report, before)
@@ -212,7 +210,9 @@ def told_events(
     `every` is how many seconds lie between two events of a run that streams.
     """
     events = RunEvents(
-        facts=RunFacts(lake, catalog, settings.bootstrap, tuple(files), streaming, every),
+        facts=RunFacts(
+            lake, catalog, settings.bootstrap, tuple(files), streaming, every, settings.exports_root
+        ),
         listener=open_listener(settings),
         namespace=settings.job_namespace,
         parent=ParentFact(run_id=str(uuid.uuid4()), job=job),

@@ -16,11 +16,13 @@ from lineage.openlineage.facts import (
     Failure,
     JobFact,
     Place,
+    place_below,
     place_in_kafka,
     place_in_lake,
 )
 from pipelines.contract import Catalog, Column, Contract
 from pipelines.errors import MedallionError
+from pipelines.export import Exported
 from pipelines.gold import Built
 from pipelines.plan import parents_of
 from pipelines.provenance import columns_of, lineage_of, source_of
@@ -28,7 +30,10 @@ from pipelines.silver import Applied
 from pipelines.storage import Lake
 from quality_rules.results import RuleResult
 
-_VERBS = {"bronze": "capture", "silver": "apply", "gold": "build"}
+_VERBS = {"bronze": "capture", "silver": "apply", "gold": "build", "export": "export"}
+
+#: What a step says that it did.
+Report = Applied | Built | Exported
 
 
 @dataclass(frozen=True)
@@ -44,6 +49,7 @@ class RunFacts:
     files: tuple[Path, ...] = field(default=())
     streaming: bool = False
     every: float | None = None
+    exports: str = ""
 
     @cached_property
     def _lineage(self) -> Mapping[str, TableLineage]:
@@ -84,13 +90,13 @@ class RunFacts:
         description = f"The rules of {table}."
         return JobFact(name=f"check.{table}", type="TEST", description=description, owner=owner)
 
-    def inputs(self, table: str, report: Applied | Built | None) -> tuple[DatasetFact, ...]:
+    def inputs(self, table: str, report: Report | None) -> tuple[DatasetFact, ...]:
         """What a step reads, at the versions that its report names."""
         lineage, contract = self._lineage[table], self._contract(table)
         if table in self._by_bronze:
             return self._origins(contract)
         versions: Mapping[str, int | None] = {}
-        if isinstance(report, Built):
+        if isinstance(report, Built | Exported):
             versions = report.input_versions
         elif isinstance(report, Applied):
             versions = {contract.bronze: report.bronze_version}
@@ -126,16 +132,21 @@ class RunFacts:
 
     def _columns(self, table: str) -> tuple[ColumnFact, ...]:
         told = {} if table in self._by_bronze else self._contract(table).columns
-        is_gold = table.startswith("gold.")  # silver's mask is a rule for gold
+        put_on = table.startswith(("gold.", "export."))  # silver's mask is a rule for these
         return tuple(
-            _column(name, told[name], masked=is_gold and told[name].mask is not None)
+            _column(name, told[name], masked=put_on and told[name].mask is not None)
             if name in told
             else ColumnFact(name=name, type=dtype)
-            for name, dtype in self._schemas[table].items()
+            for name, dtype in self._types(table).items()
         )
 
+    def _types(self, table: str) -> Mapping[str, str]:
+        if table in self._schemas:
+            return self._schemas[table]
+        return {name: str(column.type) for name, column in self._contract(table).columns.items()}
+
     def outputs(
-        self, table: str, report: Applied | Built | None, before: int | None
+        self, table: str, report: Report | None, before: int | None
     ) -> tuple[DatasetFact, ...]:
         """What a step writes, silver with its history.
 
@@ -149,7 +160,9 @@ class RunFacts:
         names = [table, *([contract.sibling("history")] if with_history else ())]
         return tuple(
             replace(
-                self.table(name, self.version(name)),
+                self._exported(contract, report)
+                if contract.export
+                else self.table(name, self.version(name)),
                 rows_written=self._written(name, report, before) if name == table else None,
                 description=contract.description,
                 owner=_owner(contract),
@@ -157,6 +170,16 @@ class RunFacts:
                 places={each: self._place(each, contract) for each in self._lineage[name].inputs},
             )
             for name in names
+        )
+
+    def _exported(self, contract: Contract, report: Report | None) -> DatasetFact:
+        """The file of an export; its content tells one version from another."""
+        return DatasetFact(
+            place=place_below(self.exports, contract.export_file),
+            table=contract.table,
+            format=contract.export and contract.export.format,
+            columns=self._columns(contract.table),
+            version=report.sha256 if isinstance(report, Exported) else None,
         )
 
     def _place(self, name: str, contract: Contract) -> Place:
@@ -171,11 +194,11 @@ class RunFacts:
         except MedallionError:
             return None
 
-    def _written(
-        self, table: str, report: Applied | Built | None, before: int | None
-    ) -> int | None:
+    def _written(self, table: str, report: Report | None, before: int | None) -> int | None:
         """Rows that the step wrote, where it is known."""
         if isinstance(report, Built):
+            return report.rows if report.changed else 0
+        if isinstance(report, Exported):
             return report.rows if report.changed else 0
         if isinstance(report, Applied):
             return report.kept

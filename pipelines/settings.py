@@ -25,6 +25,7 @@ _PLAIN = (
     "MEDALLION_REGISTRY",
     "MEDALLION_CATALOG",
     "MEDALLION_INBOX",
+    "MEDALLION_EXPORTS",
     "MEDALLION_MASK_SALT",
     "MEDALLION_OPENLINEAGE_OUTBOX",
 )
@@ -99,6 +100,8 @@ class Settings:
     catalog: str | None = None
     #: The folder into which files to be uploaded are put (`pipelines.files`).
     inbox: Path | None = None
+    #: The folder or object-store URL of exports; beside the layers of the lake when left out.
+    exports: str | None = None
     #: Whether OpenLineage's own settings name a listener, and where events wait for it.
     openlineage: bool = False
     outbox: Path = field(default_factory=lambda: Path(".openlineage"))
@@ -116,6 +119,11 @@ class Settings:
             f"kafka={self.kafka!r}, storage={self.storage!r}, registry={_without_user(self.registry)!r}, "
             f"registry_options={self.registry_options!r})"
         )
+
+    @property
+    def exports_root(self) -> str:
+        """Where exports lie."""
+        return self.exports or f"{self.lake.rstrip('/')}/export"
 
     @property
     def brokers(self) -> str:
@@ -171,10 +179,15 @@ def load_settings(
         inbox=Path(inbox or ours["MEDALLION_INBOX"]).expanduser()
         if inbox or "MEDALLION_INBOX" in ours
         else None,
+        exports=_expanded(ours.get("MEDALLION_EXPORTS")),
         openlineage=_openlineage_told(given),
         outbox=_outbox(given),
         job_namespace=given.get("OPENLINEAGE_NAMESPACE") or defaults.job_namespace,
     )
+
+
+def _expanded(place: str | None) -> str | None:
+    return place if place is None or "://" in place else str(Path(place).expanduser())
 
 
 def _openlineage_told(given: Mapping[str, str]) -> bool:

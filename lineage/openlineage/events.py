@@ -39,6 +39,14 @@ _PRODUCER = "urn:medallion:{}"
 
 _INTEGRATION = "MEDALLION"
 
+#: The storage layer and the file format of what lies in files.
+_STORAGE = {
+    "delta": ("delta", "parquet"),
+    "parquet": ("file", "parquet"),
+    "csv": ("file", "csv"),
+    "jsonl": ("file", "json"),
+}
+
 _Facets = dict[str, Any]
 _InputField = column_lineage_dataset.InputField
 
@@ -226,8 +234,8 @@ def _dataset_facets(fact: DatasetFact, namespace: str) -> _Facets:
     if fact.owner:
         owner = ownership_dataset.Owner(fact.owner)
         facets["ownership"] = ownership_dataset.OwnershipDatasetFacet([owner])
-    if fact.format:
-        facets["storage"] = storage_dataset.StorageDatasetFacet(fact.format, "parquet")
+    if fact.format in _STORAGE:
+        facets["storage"] = storage_dataset.StorageDatasetFacet(*_STORAGE[fact.format])
     if fact.table:
         known = symlinks_dataset.Identifier(namespace, fact.table, "TABLE")
         facets["symlinks"] = symlinks_dataset.SymlinksDatasetFacet([known])

@@ -26,11 +26,15 @@ class Place:
 
 
 def place_in_lake(root: str, table: str) -> Place:
-    """The place of a table's folder below the lake's folder or URL, without its credentials.
+    """The place of a table's folder below the lake's folder or URL."""
+    return place_below(root, table.replace(".", "/"))
+
+
+def place_below(root: str, below: str) -> Place:
+    """The place of what lies below a folder or URL, without its credentials.
 
     A local one is `file` and the path, one in a bucket `s3://bucket` and the key.
     """
-    below = table.replace(".", "/")
     if "://" not in root:
         return Place("file", f"{Path(root).absolute()}/{below}")
     url = urlsplit(root)

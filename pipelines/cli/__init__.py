@@ -12,6 +12,7 @@ from pipelines.cli.arrivals import app as arrivals_app
 from pipelines.cli.catalog import app as catalog_app
 from pipelines.cli.contracts import contract_app
 from pipelines.cli.explain import app as explain_app
+from pipelines.cli.export import app as export_app
 from pipelines.cli.lineage import app as lineage_app
 from pipelines.cli.look import app as look_app
 from pipelines.cli.look import letters_app
@@ -42,6 +43,7 @@ app.add_typer(catalog_app)
 app.add_typer(lineage_app)
 app.add_typer(person_app)
 app.add_typer(explain_app)
+app.add_typer(export_app)
 app.add_typer(contract_app, name="contract")
 app.add_typer(quarantine_app, name="quarantine")
 app.add_typer(letters_app, name="letters")

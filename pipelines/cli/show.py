@@ -18,6 +18,7 @@ from rich.table import Table
 
 from pipelines.bronze import Landed
 from pipelines.errors import MedallionError
+from pipelines.export import Exported
 from pipelines.gold import Built
 from pipelines.ingest import Captured
 from pipelines.silver import Applied
@@ -71,7 +72,10 @@ def note(text: str) -> None:
 
 
 def finish(
-    done: Sequence[Applied | Built], failed: Mapping[str, MedallionError], *, as_json: bool
+    done: Sequence[Applied | Built | Exported],
+    failed: Mapping[str, MedallionError],
+    *,
+    as_json: bool,
 ) -> None:
     """The reports, then the failures; the process ends with the first failure's code."""
     print_records([asdict(each) for each in done], as_json=as_json)

@@ -1,4 +1,4 @@
-"""Contracts from a folder of domains: `<domain>/{silver,gold}/<table>.yaml`, with `.sql` beside gold."""
+"""Contracts from a folder of domains: `<domain>/{silver,gold,export}/<table>.yaml`, with `.sql` beside gold and exports."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from pipelines.contract.base import did_you_mean
 from pipelines.contract.model import Contract
 from pipelines.errors import ContractError
 
-LAYERS = ("silver", "gold")
+LAYERS = ("silver", "gold", "export")
 
 
 class _Loader(yaml.CSafeLoader):
@@ -58,6 +58,10 @@ class Catalog:
     def layer(self, name: str) -> list[Contract]:
         """The contracts of one layer."""
         return [contract for contract in self.contracts.values() if contract.layer == name]
+
+    def from_sql(self) -> list[Contract]:
+        """The contracts with SQL of their own: gold's, then exports."""
+        return [*self.layer("gold"), *self.layer("export")]
 
     def topics(self) -> dict[str, Contract]:
         """Each declared topic with the silver contract that reads it."""
@@ -136,9 +140,9 @@ def _refuse_misplaced(contract: Contract, path: Path) -> None:
             f"{path}: table is '{contract.table}', but the file's place says '{expected}'",
             hint="a contract lies at <domain>/<layer>/<table>.yaml",
         )
-    if contract.layer == "gold" and contract.sql is None:
+    if contract.layer != "silver" and contract.sql is None:
         raise ContractError(
-            f"{path}: a gold table has its SQL beside it",
+            f"{path}: {'a gold table' if contract.layer == 'gold' else 'an export'} has its SQL beside it",
             hint=f"write {path.with_suffix('.sql').name}",
         )
 
@@ -151,6 +155,10 @@ def _faults_between(contracts: list[Contract]) -> Iterable[str]:
             other = seen.setdefault(fact, contract)
             if other is not contract:
                 yield f"{contract.path}: '{fact}' feeds {other.table} already ({other.path})"
+        if contract.export is not None:
+            other = seen.setdefault(f"/{contract.export_file}", contract)
+            if other is not contract:
+                yield f"{contract.path}: {other.table} writes '{contract.export_file}' already ({other.path})"
         for at, rule in enumerate(contract.rules):
             yield from _reference_faults(contract, at, rule.name, rule.reference, by_table)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import timedelta
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, Self, get_args
 
 from pydantic import AfterValidator, Field, field_validator, model_validator
 
@@ -18,6 +18,7 @@ from pipelines.contract.base import (
     misplaced,
     parse_duration,
 )
+from pipelines.contract.export import Export
 from pipelines.contract.mask import GroupSize, MaskSpec
 from pipelines.contract.rule_spec import AnyRule, with_full_names
 
@@ -41,7 +42,7 @@ AUDIT_COLUMNS = (
     "processing_version",
 )
 
-Layer = Literal["silver", "gold"]
+Layer = Literal["silver", "gold", "export"]
 Classification = Literal["public", "internal", "confidential", "restricted"]
 Encoding = Literal[
     "text", "number", "base64", "base64-url-safe", "hex", "days", "millis", "micros", "nanos", "iso", "uint64", "bits", "utf8"
@@ -236,6 +237,7 @@ class Contract(Strict):
     group_size: GroupSize | None = Field(
         default=None, description="How many people each row stands for, at least (gold)."
     )
+    export: Export | None = Field(default=None, description="The file that an export writes.")
     rules: tuple[AnyRule, ...] = ()
     on_error: Literal["go_on", "stop"] = Field(
         default="go_on",
@@ -247,7 +249,7 @@ class Contract(Strict):
 
     @property
     def layer(self) -> str:
-        """`silver` or `gold`."""
+        """`silver`, `gold` or `export`."""
         return self.table.split(".")[0]
 
     @property
@@ -269,6 +271,12 @@ class Contract(Strict):
         """The bronze table that feeds this one."""
         named = self.source.bronze if self.source else None
         return named or self.sibling("bronze")
+
+    @property
+    def export_file(self) -> str:
+        """The file that an export writes, below the folder of exports."""
+        form = self.export.format if self.export else ""
+        return (self.export and self.export.path) or f"{self.domain}/{self.name}.{form}"
 
     def field_of(self, column: str) -> str:
         """The message's field behind a column."""
@@ -320,10 +328,12 @@ class Contract(Strict):
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
-        if self.layer not in ("silver", "gold"):
-            raise ValueError(f"table '{self.table}': a contract is for silver or gold")
+        if self.layer not in get_args(Layer):
+            raise ValueError(f"table '{self.table}': a contract is for silver, gold or export")
         if (self.layer == "silver") != (self.source is not None):
-            raise ValueError("a silver table has a 'source', a gold table has none")
+            raise ValueError("a silver table has a 'source', a gold table and an export have none")
+        if (self.layer == "export") != (self.export is not None):
+            raise ValueError("an export says its 'export: {format: ...}', and nothing else does")
         if self.source is not None and self.source.connector == "mongodb" and len(self.key) != 1:
             raise ValueError("a MongoDB document has one key: the column of its '_id'")
         for name in self.key:
@@ -359,6 +369,8 @@ class Contract(Strict):
             if self.group_size is not None:
                 raise ValueError("'group_size' is for gold tables")
             return self
+        if self.export is not None:
+            self._refuse_unkept(self.export)
         for name, column in self.columns.items():
             required = column.required or name in self.key
             fault = column.mask and column.mask.fault(column.type, required=required)
@@ -367,6 +379,25 @@ class Contract(Strict):
         if self.group_size is not None:
             self._refuse_unknown(self.group_size.column, "group_size", ("group_size",))
         return self
+
+    def _refuse_unkept(self, export: Export) -> None:
+        """An export promises nothing that its file does not keep: rules are kept by what it reads."""
+        unkept = ("surrogate_key", "batch_id", "tenant", "history", "freshness", "rules")
+        told = next((name for name in unkept if getattr(self, name)), None)
+        if told is not None:
+            raise misplaced(
+                f"an export has no '{told}': the tables that it reads may", place=(told,)
+            )
+        for name, column in self.columns.items():
+            rules = ("required", "min", "max", "pattern", "values", "unique")
+            told = next((each for each in rules if each in column.model_fields_set), None)
+            fault = (
+                f"an export has no rules, as '{told}': the tables that it reads have"
+                if told
+                else export.fault(column.type)
+            )
+            if fault:
+                raise misplaced(fault, place=("columns", name))
 
     def _refuse_unknown(self, column: str, where: str, place: tuple[str | int, ...]) -> None:
         if column not in self.columns:

@@ -26,6 +26,8 @@ def rules_of(contract: Contract) -> tuple[Rule, ...]:
     Raises:
         ContractError: when rules cannot be judged: each with the file, the line, and a hint.
     """
+    if contract.layer == "export":
+        return ()
     types = {name: column.type.stored for name, column in contract.columns.items()}
     rules, faults = list[Rule](), list[str]()
     for place, make in _makers(contract):

@@ -84,6 +84,16 @@ class Store:
             raise LakeError(f"{self.uri}/{name}: cannot be read: {error}") from error
         return f"{told['e_tag']}/{told['size']}/{told['last_modified']}"
 
+    def replace(self, name: str, data: bytes) -> None:
+        """Writes an object in the place of what was there: readers see the old one or the new one."""
+        try:
+            obstore.put(self._store, name, data, mode="overwrite")
+        except (BaseError, OSError) as error:
+            raise LakeError(
+                f"{self.uri}/{name}: cannot be written: {error}",
+                hint="is the disk full, or the store read-only?",
+            ) from error
+
     def put(self, name: str, data: bytes) -> None:
         """Writes an object that must not be there yet.
 

@@ -78,6 +78,13 @@ class Listening:
         self.events.append(event)
         return 422 if faults else 201
 
+    def wait_for(self, job: str, state: str, seconds: float = 20) -> None:
+        until = time.monotonic() + seconds
+        wanted = (job, state)
+        while wanted not in [(e["job"]["name"], e["eventType"]) for e in list(self.events)]:
+            assert time.monotonic() < until, f"{job} was not told"
+            time.sleep(0.02)
+
     def told(self, job: str, state: str) -> dict[str, Any]:
         (event,) = [e for e in self.events if e["job"]["name"] == job and e["eventType"] == state]
         return event
