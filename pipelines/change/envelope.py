@@ -7,7 +7,7 @@ event*: the envelope's images under `data` and the rest in `iodebezium` attribut
 event records in CloudEvents format").
 
 What each connector calls a position becomes two numbers, the transaction's and the event's, and the
-log in which they rise; see `position`.
+log in which they rise; see `places` and `position`.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ import polars as pl
 
 from pipelines.change.calendar import millis_as_micros, on_calendar
 from pipelines.change.ndjson import parse
+from pipelines.change.places import FIELDS, place, place_of_flat
 from pipelines.change.texts import fill
 
 ENVELOPE = "envelope"
@@ -41,17 +42,10 @@ _ENVELOPE: Mapping[str, pl.DataType] = {
             "collection": _TEXT,
             "keyspace": _TEXT,
             "snapshot": _TEXT,
-            "sequence": _TEXT,
-            "lsn": _LONG,
             "txId": _TEXT,
-            "ts_ms": _LONG,
             "ts_us": _LONG,
-            "file": _TEXT,
-            "pos": _LONG,
-            "row": _LONG,
             "server_id": _TEXT,
-            "ord": _LONG,
-            "ts_micro": _LONG,
+            **FIELDS,
         }
     ),
     "transaction": pl.Struct({"id": _TEXT}),
@@ -60,6 +54,8 @@ _ENVELOPE: Mapping[str, pl.DataType] = {
 _FLAT_NAMES = (
     "op", "deleted", "table", "schema", "lsn", "source_ts_ms", "source_ts_us", "ts_ms", "source_sequence", "source_snapshot",
     "source_lsn", "source_schema", "source_table", "source_name", "name", "transaction_id", "source_txId", "source_file", "source_pos", "source_row", "db", "source_db",
+    "commit_lsn", "change_lsn", "event_serial_no", "scn", "commit_scn",
+    "source_commit_lsn", "source_change_lsn", "source_event_serial_no", "source_scn", "source_commit_scn",
 )  # fmt: skip
 
 #: Attributes of a cloud event beside `data`.
@@ -67,7 +63,7 @@ _CLOUD = tuple(
     f"iodebezium{name}"
     for name in (
         "op", "connector", "name", "tsms", "snapshot", "db", "schema", "table", "collection", "sequence", "txid", "lsn",
-        "file", "pos", "row", "serverid", "ord", "txId",
+        "file", "pos", "row", "serverid", "ord", "txId", "commitlsn", "changelsn", "eventserialno", "scn", "commitscn",
     )
 )  # fmt: skip
 
@@ -162,10 +158,9 @@ def _as_envelope(cloud: pl.DataFrame) -> pl.DataFrame:
     """The attributes of cloud events as the fields of an envelope; Avro inside JSON is not read."""
     source = _ENVELOPE["source"]
     assert isinstance(source, pl.Struct)  # noqa: S101 - as it is written above
-    told = {"server_id": "serverid", "ts_ms": "tsms", "txId": "txid"}
     fields = [
         pl.col(name).cast(field.dtype, strict=False).alias(field.name)
-        if (name := f"iodebezium{told.get(field.name, field.name)}") in cloud.columns
+        if (name := f"iodebezium{field.name.replace('_', '').lower()}") in cloud.columns
         else pl.lit(None, field.dtype).alias(field.name)
         for field in source.fields
     ]
@@ -192,7 +187,8 @@ def _shape(frame: pl.DataFrame, reasons: pl.Series, at: pl.Series) -> pl.DataFra
 
 def _read_envelope(frame: pl.DataFrame, form: str = ENVELOPE) -> pl.DataFrame:
     source = pl.col("source").struct
-    commit, event, log = _position()
+    connectors = frame["source"].struct.field("connector")
+    commit, event = place(connectors, {name: source.field(name) for name in FIELDS})
     committed = pl.coalesce(
         on_calendar(source.field("ts_us")),
         on_calendar(source.field("ts_micro")),
@@ -213,7 +209,7 @@ def _read_envelope(frame: pl.DataFrame, form: str = ENVELOPE) -> pl.DataFrame:
         source.field("snapshot").alias("snapshot"),
         commit.alias("commit_position"),
         event.alias("event_position"),
-        log.alias("log_name"),
+        _log(source.field("file"), source.field("server_id")).alias("log_name"),
         pl.coalesce(committed, millis_as_micros(pl.col("ts_ms"))).alias("source_time_us"),
         committed.alias("commit_time_us"),
         pl.when(range_tombstone)
@@ -223,47 +219,9 @@ def _read_envelope(frame: pl.DataFrame, form: str = ENVELOPE) -> pl.DataFrame:
     )
 
 
-#: Rows of one binlog event, and so of one position, are told apart by this many bits.
-_ROW_BITS = 24
-_MOST_POS = 2 ** (62 - _ROW_BITS)
-
-
-def _position() -> tuple[pl.Expr, pl.Expr, pl.Expr]:
-    """Commit and event position by connector, and the log's name.
-
-    Postgres: last commit LSN and LSN. MySQL and MariaDB: the number of the binlog file, then place
-    and row in it; the log is the server's and the file's stem, since another server numbers its
-    files anew. MongoDB: cluster time and ordinal. Cassandra: the write's own time, which is what
-    its replicas order by.
-    """
-    source = pl.col("source").struct
-    connector = source.field("connector")
-    binlog, mongo = connector.is_in(["mysql", "mariadb"]), connector == "mongodb"
-    number = source.field("file").str.extract(r"\.(\d+)$").cast(_LONG, strict=False)
-    place = pl.when(source.field("pos").is_between(0, _MOST_POS - 1)).then(source.field("pos"))
-    row = source.field("row").fill_null(0).clip(0, 2**_ROW_BITS - 1)
-    commit = (
-        pl.when(binlog)
-        .then(number)
-        .when(mongo)
-        .then(source.field("ts_ms"))
-        .when(connector == "cassandra")
-        .then(source.field("ts_micro"))
-        .otherwise(pl.coalesce(_sequence_part(source.field("sequence"), 1), source.field("lsn")))
-    )
-    event = (
-        pl.when(binlog)
-        .then(place * 2**_ROW_BITS + row)
-        .when(mongo)
-        .then(source.field("ord").fill_null(0))
-        .when(connector == "cassandra")
-        .then(0)
-        .otherwise(source.field("lsn"))
-    )
-    stem = source.field("file").str.replace(r"\.\d+$", "")
-    log = pl.when(binlog).then(fill("{}/{}", source.field("server_id"), stem))
-    known = (commit >= 0) & (event >= 0)
-    return pl.when(known).then(commit), pl.when(known).then(event), log
+def _log(file: pl.Expr, server: pl.Expr) -> pl.Expr:
+    """The log in which positions rise: a binlog's is its server's, since another numbers its files anew."""
+    return pl.when(file.is_not_null()).then(fill("{}/{}", server, file.str.replace(r"\.\d+$", "")))
 
 
 def _read_flat(
@@ -276,15 +234,13 @@ def _read_flat(
         .then(pl.lit("d"))
         .otherwise(pl.coalesce(meta["op"], pl.col("_header_op")))
     )
-    lsn = pl.coalesce(meta["lsn"], meta["source_lsn"]).cast(pl.Int64, strict=False)
-    number = meta["source_file"].str.extract(r"\.(\d+)$").cast(_LONG, strict=False)
-    pos = meta["source_pos"].cast(_LONG, strict=False)
-    place = pl.when(pos.is_between(0, _MOST_POS - 1)).then(pos * 2**_ROW_BITS)
-    row = meta["source_row"].cast(_LONG, strict=False).fill_null(0).clip(0, 2**_ROW_BITS - 1)
-    commit = pl.coalesce(_sequence_part(meta["source_sequence"], 1), lsn, number)
-    event = pl.coalesce(lsn, pl.when(number.is_not_null()).then(place + row))
-    known = (commit >= 0) & (event >= 0)
-    commit, event = pl.when(known).then(commit), pl.when(known).then(event)
+    commit, event = place_of_flat(
+        {
+            name: pl.coalesce(told).cast(dtype, strict=False)
+            for name, dtype in FIELDS.items()
+            if (told := [meta[each] for each in (name, f"source_{name}") if each in meta])
+        }
+    )
     tombstone = pl.col("_given").is_null()
     snapshot = pl.coalesce(
         meta["source_snapshot"], pl.when((op == "r") & event.is_not_null()).then(pl.lit("true"))
@@ -336,9 +292,3 @@ def _dotted(schema: pl.Expr, table: pl.Expr) -> pl.Expr:
 def _transaction(identity: pl.Expr, number: pl.Expr) -> pl.Expr:
     """The transaction's name: Postgres writes `txId:LSN`, with another LSN in each event."""
     return pl.coalesce(identity.str.extract(r"^(\d+):\d+$"), identity, number)
-
-
-def _sequence_part(sequence: pl.Expr, part: int) -> pl.Expr:
-    """A number of `source.sequence`, the JSON text `["<last commit lsn>","<lsn>"]`, each or null."""
-    pattern = r'^\s*\[\s*(?:null|"?(\d+)"?)\s*,\s*(?:null|"?(\d+)"?)\s*\]\s*$'
-    return sequence.str.extract(pattern, part).cast(pl.Int64, strict=False)

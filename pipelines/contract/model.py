@@ -71,7 +71,9 @@ class Source(Strict):
     `binary`, which Debezium leaves out of the schema.
     """
 
-    connector: Literal["postgres", "mysql", "mariadb", "mongodb", "cassandra", "events"] = Field(
+    connector: Literal[
+        "postgres", "mysql", "mariadb", "sqlserver", "oracle", "mongodb", "cassandra", "events"
+    ] = Field(
         description="The Debezium connector; or `events`: whole rows as flat JSON from an application, files or "
         "an API, ordered by when they came, with decimals and times as text."
     )

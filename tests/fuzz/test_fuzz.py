@@ -15,4 +15,4 @@ def test_no_broken_message_harms_another_or_stops_the_rest(form: str):
     outcome = play(Plan(form, "short", MUTANTS // len(forms()), pieces=2))
     assert outcome.fault is None, outcome.fault
     assert outcome.checked > outcome.disordered + outcome.taken
-    assert outcome.slowest < 60, "seconds for one land and apply of fifteen hundred messages"
+    assert outcome.slowest < 600, "seconds: a message must not hang the rest"

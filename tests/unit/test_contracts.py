@@ -43,7 +43,7 @@ def write(root: Path, text: str, name: str = "orders", layer: str = "silver") ->
         (("owner: me", "owner: me\nowner: you"), "orders.yaml:4: key 'owner' stands twice"),
         (("key: [order_id]", "key: [id]"), "key names column 'id', which the contract does not have"),
         (("silver.shop.orders", "silver.shop.order"), "but the file's place says 'silver.shop.orders'"),
-        (("connector: postgres", "connector: oracle"), "orders.yaml:4: source.connector:"),
+        (("connector: postgres", "connector: db2"), "orders.yaml:4: source.connector:"),
         (("min: 0}", "min: 0}\n  a b: {type: string}"), "does not allow in a name"),
         (("min: 0}", "min: 0}\n  _x: {type: string}"), "is reserved for the columns silver adds"),
         (("min: 0}", "min: 0}\n  m: {type: enum}"), "an enum lists its 'values'"),
