@@ -372,7 +372,8 @@ class Contract(Strict):
                 raise ValueError("'group_size' is for gold tables")
             return self
         if self.export is not None:
-            self._refuse_unkept(self.export)
+            told = {name: (c.type, c.model_fields_set) for name, c in self.columns.items()}
+            self.export.refuse_unkept((n for n in self.model_fields_set if getattr(self, n)), told)
         for name, column in self.columns.items():
             required = column.required or name in self.key
             fault = column.mask and column.mask.fault(column.type, required=required)
@@ -381,25 +382,6 @@ class Contract(Strict):
         if self.group_size is not None:
             self._refuse_unknown(self.group_size.column, "group_size", ("group_size",))
         return self
-
-    def _refuse_unkept(self, export: Export) -> None:
-        """An export promises nothing that its file does not keep: rules are kept by what it reads."""
-        unkept = ("surrogate_key", "batch_id", "tenant", "history", "freshness", "rules")
-        told = next((name for name in unkept if getattr(self, name)), None)
-        if told is not None:
-            raise misplaced(
-                f"an export has no '{told}': the tables that it reads may", place=(told,)
-            )
-        for name, column in self.columns.items():
-            rules = ("required", "min", "max", "pattern", "values", "unique")
-            told = next((each for each in rules if each in column.model_fields_set), None)
-            fault = (
-                f"an export has no rules, as '{told}': the tables that it reads have"
-                if told
-                else export.fault(column.type)
-            )
-            if fault:
-                raise misplaced(fault, place=("columns", name))
 
     def _refuse_unknown(self, column: str, where: str, place: tuple[str | int, ...]) -> None:
         if column not in self.columns:

@@ -66,7 +66,7 @@ def write(root: Path, text: str, name: str = "orders", layer: str = "silver") ->
         (("decimal(10,2)", "list<strng>"), "orders.yaml:8: columns.total.type: 'strng' is not a type; the types are string, bool"),
         (("decimal(10,2)", "struct<a>"), "has a member 'a' without a name and a type"),
         (("key: [order_id]", "key: []"), "orders.yaml:5: key:"),
-        (("silver.shop.orders", "bronze.shop.orders"), "a contract is for silver or gold"),
+        (("silver.shop.orders", "bronze.shop.orders"), "a contract is for silver, gold or export"),
         (("silver.shop.orders", "Silver.Shop"), "orders.yaml:1: table: String should match pattern"),
         (("source: {connector: postgres, topic: shop.public.orders}\n", ""), "a silver table has a 'source'"),
         (("description: One", "path: /\ndescription: One"), "orders.yaml:2: 'path' is not a key of a contract"),
