@@ -35,7 +35,10 @@ from lineage.graph import ColumnRef
 from lineage.privacy import CLASSES
 
 #: The order in which layers are told, and values go.
-LAYERS = ("source", "bronze", "silver", "history", "gold")
+LAYERS = ("source", "bronze", "silver", "history", "gold", "export")
+
+#: Those of tables with a contract of their own.
+DECLARED = ("silver", "gold", "export")
 
 _MARK = ".medallion-catalog"
 
@@ -127,7 +130,7 @@ def _pages(site: Site, flows: Flows) -> Iterable[tuple[str, str, Mapping[str, An
 
 
 def _place(table: TableEntry) -> tuple[int, str]:
-    """Gold first: what most readers look for."""
+    """The last layers first: what most readers look for."""
     layer = LAYERS.index(table.layer) if table.layer in LAYERS else len(LAYERS)
     return -layer, table.name
 
@@ -175,6 +178,7 @@ def _environment(site: Site, flows: Flows) -> Environment:
         "site": site,
         "flows": flows,
         "layers": LAYERS,
+        "declared_layers": DECLARED,
         "classes": CLASSES,
         "domains": sorted({table.domain for table in site.tables.values()}),
         "late": [table for table in site.tables.values() if table.late(site.made_at)],
@@ -223,7 +227,7 @@ def _search(site: Site) -> str:
             [
                 [column.name, column.description]
                 for column in table.columns
-                if not column.added and table.layer in ("silver", "gold")
+                if not column.added and table.layer in DECLARED
             ],
         ]
         for table in sorted(site.tables.values(), key=_place)

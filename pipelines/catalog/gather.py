@@ -107,6 +107,8 @@ def _facts(contract: Contract) -> dict[str, str]:
     facts = {"Key": ", ".join(contract.key)}
     if contract.source:
         facts |= {"Connector": contract.source.connector, "Topic": contract.source.topic}
+    if contract.export:
+        facts["File"] = contract.export_file
     if contract.surrogate_key:
         made = contract.surrogate_key
         facts["Surrogate key"] = f"{made.column}, of {', '.join(made.of)}"

@@ -237,3 +237,15 @@ def test_json_refuses_what_is_no_number(shop: Shop) -> None:
 def test_parquet_is_the_rows(shop: Shop) -> None:
     rows = pl.DataFrame(EVERY)
     assert pl.read_parquet(BytesIO(written(contract_of(shop, "parquet"), rows))).equals(rows)
+
+
+def test_the_catalog_shows_an_export_with_its_file_and_where_it_comes_from(shop: Shop) -> None:
+    site = shop.root / "site"
+    done = shop.run("catalog", "--out", str(site))
+    assert done.exit_code == 0, (done.output, done.exception)
+    (page,) = (site / "tables").glob("export.shop.notes*")
+    text = page.read_text()
+    assert "shop/notes.csv" in text
+    assert "silver.shop.notes.html" in text
+    assert "layer-export" in text
+    assert '"export.shop.notes","export"' in (site / "data" / "search.js").read_text()

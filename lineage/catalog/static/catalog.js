@@ -2,7 +2,7 @@
 "use strict";
 
 const root = document.body.dataset.root;
-const layerTones = ["source", "bronze", "silver", "history", "gold"];
+const layerTones = ["source", "bronze", "silver", "history", "gold", "export"];
 
 function element(tag, attributes = {}, ...children) {
   const made = document.createElement(tag);

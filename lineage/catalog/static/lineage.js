@@ -269,7 +269,7 @@ function detailsOf() {
     element("h2", {}, title()),
     element("ul", { class: "counts" }, ...counts.map(([layer, count]) => element("li", {}, layerTag(layer), " ", plural(count, "table")))),
   ];
-  if (focus.kind === "domain") parts.push(...listOf("Tables", shown.filter((table) => ["silver", "gold"].includes(table.layer)).reverse().map((table) => tableLink(table.id)), "None"));
+  if (focus.kind === "domain") parts.push(...listOf("Tables", shown.filter((table) => ["silver", "gold", "export"].includes(table.layer)).reverse().map((table) => tableLink(table.id)), "None"));
   else parts.push(...listOf("Domains", [...new Set(graph.tables.map((table) => table.domain))].sort().map((domain) => element("li", {}, element("a", { href: writeFocus(graph, { kind: "domain", domain }) }, domain))), "None"));
   return parts;
 }
