@@ -13,6 +13,7 @@ from pipelines.cli.catalog import app as catalog_app
 from pipelines.cli.contracts import contract_app
 from pipelines.cli.explain import app as explain_app
 from pipelines.cli.export import app as export_app
+from pipelines.cli.features import features_app
 from pipelines.cli.lineage import app as lineage_app
 from pipelines.cli.look import app as look_app
 from pipelines.cli.look import letters_app
@@ -49,6 +50,7 @@ app.add_typer(quarantine_app, name="quarantine")
 app.add_typer(letters_app, name="letters")
 app.add_typer(quality_app, name="quality")
 app.add_typer(alerts_app, name="alerts")
+app.add_typer(features_app, name="features")
 
 
 def main(command: typer.Typer = app) -> None:

@@ -19,6 +19,7 @@ from pipelines.contract.base import (
     parse_duration,
 )
 from pipelines.contract.export import Export
+from pipelines.contract.features import Features
 from pipelines.contract.mask import GroupSize, MaskSpec
 from pipelines.contract.rule_spec import AnyRule, with_full_names
 
@@ -233,6 +234,7 @@ class Contract(Strict):
     tags: tuple[str, ...] = ()
     columns: dict[ColumnName, Column] = Field(min_length=1)
     surrogate_key: SurrogateKey | None = None
+    features: Features | None = None
     batch_id: ColumnName | None = Field(
         default=None, description="A column that names the build which wrote the row."
     )

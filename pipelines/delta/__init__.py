@@ -9,7 +9,7 @@ delta-rs' query engine, DuckDB and Spark read them.
 from pipelines.delta.commit import commit_changes
 from pipelines.delta.fold import Folded, fold
 from pipelines.delta.index import lookup, purge
-from pipelines.delta.rows import live_rows, locate, read_places
+from pipelines.delta.rows import live_rows, locate, read_few, read_places
 from pipelines.delta.snapshot import ActiveFile, Snapshot, files_added, find_snapshot, read_snapshot
 
 __all__ = [
@@ -24,6 +24,7 @@ __all__ = [
     "locate",
     "lookup",
     "purge",
+    "read_few",
     "read_places",
     "read_snapshot",
 ]

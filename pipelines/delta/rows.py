@@ -59,6 +59,25 @@ def read_places(
     return pl.concat(parts).collect(engine="streaming")
 
 
+def read_few(snapshot: Snapshot, places: pl.DataFrame, columns: Sequence[str]) -> pl.DataFrame:
+    """`columns` of the live rows at a few places, each cut out by itself.
+
+    A slice decodes the pages it lies in and no other: some milliseconds a row, of any size of file.
+    """
+    files = {file.path: file for file in snapshot.files}
+    types = {name: snapshot.schema[name] for name in columns}
+    parts = [pl.LazyFrame(schema=types)]
+    for path, row in places.select("_file", "_row").rows():
+        rows = pl.scan_parquet(
+            location_of(snapshot, files[path]),
+            storage_options=dict(snapshot.options) or None,
+            glob=False,
+        )
+        cut = rows.slice(row, 1)
+        parts.append(cut.select(pl.col(name).cast(dtype) for name, dtype in types.items()))
+    return pl.concat(parts).collect()
+
+
 def location_of(snapshot: Snapshot, file: ActiveFile) -> str:
     """Where a data file lies, as Polars takes it."""
     return f"{snapshot.uri.rstrip('/')}/{unquote(file.path)}".removeprefix("file://")
