@@ -20,7 +20,7 @@ from pipelines.delta import (
     live_rows,
     locate,
     lookup,
-    read_places,
+    read_scattered,
     read_snapshot,
 )
 from pipelines.errors import QualityError
@@ -154,7 +154,7 @@ def _stored(snapshot: Snapshot, contract: Contract, part: Part | None) -> pl.Dat
             values.lazy(), on=list(part.columns), how="semi", nulls_equal=True
         ).collect(engine="streaming")
     places = _places(snapshot, values, part.columns, contract)
-    return read_places(snapshot, places, [], columns)
+    return read_scattered(snapshot, places, columns)
 
 
 def _places(

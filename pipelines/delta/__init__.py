@@ -6,6 +6,7 @@ The tables stay plain Delta (protocol: reader 3, writer 7, feature `deletionVect
 delta-rs' query engine, DuckDB and Spark read them.
 """
 
+from pipelines.delta.columns import read_scattered
 from pipelines.delta.commit import commit_changes
 from pipelines.delta.fold import Folded, fold
 from pipelines.delta.index import lookup, purge
@@ -26,5 +27,6 @@ __all__ = [
     "purge",
     "read_few",
     "read_places",
+    "read_scattered",
     "read_snapshot",
 ]

@@ -26,6 +26,7 @@ import numpy.typing as npt
 import polars as pl
 from pyroaring import BitMap64
 
+from pipelines.delta.columns import forget_columns
 from pipelines.delta.rows import location_of
 from pipelines.delta.snapshot import ActiveFile, Snapshot
 
@@ -42,27 +43,42 @@ _Ints = npt.NDArray[np.signedinteger[Any]]
 
 
 def lookup(
-    snapshot: Snapshot, keys: pl.DataFrame, on: Sequence[str], *, worth_rows: int | None = None
+    snapshot: Snapshot,
+    keys: pl.DataFrame,
+    on: Sequence[str],
+    *,
+    worth_rows: int | None = None,
+    nulls: bool = False,
+    most: int | None = None,
 ) -> pl.DataFrame | None:
     """The places of the live rows whose `on` columns equal a row of `keys`: `on`, `_file`, `_row`.
 
+    The columns need not be a key: each row that has the values is found. With `nulls` a null equals
+    a null; else it equals nothing.
+
     None where there is no index to be had: a table that is small, or not on this machine's disk, or
-    whose runs another process is just merging.
+    whose runs another process is just merging; and where more than `most` rows may have the values.
     """
     root, worth = _root(snapshot), WORTH_ROWS if worth_rows is None else worth_rows
     if root is None or sum(file.num_records for file in snapshot.files) < worth:
         return None
-    sought = keys.select(on).drop_nulls().unique()
-    high, low = _told(sought, on, snapshot)
+    sought = keys.select(on).unique()
+    if not nulls:
+        sought = sought.drop_nulls()
+    how = _How(snapshot, tuple(on), nulls=bool(sum(sought.null_count().row(0))))
+    high, low = how.told(sought)
     order = np.argsort(high, kind="stable")
     files = {file.path: file for file in snapshot.files}
+    found, left = list[tuple[_Ints, str, _Ints]](), most
     try:
-        found = [
-            (order[which], path, rows)
-            for run in _runs(root, snapshot, list(on))
-            for which, path, rows in run.find(high[order], None if low is None else low[order])
-            if path in files
-        ]
+        for run in _runs(root, how):
+            hits = run.find(high[order], None if low is None else low[order], left)
+            if hits is None:
+                return None
+            for which, path, rows in hits:
+                if path in files:
+                    found.append((order[which], path, rows))
+                left = None if left is None else left - len(rows)
     except FileNotFoundError:
         return None
     frames = [_live(snapshot, files[path], sought[which], rows) for which, path, rows in found]
@@ -74,8 +90,12 @@ def lookup(
 
 
 def purge(snapshot: Snapshot) -> int:
-    """Deletes the runs that name files the snapshot no longer has; how many: they hold keys of rows that are gone."""
-    root, live, gone = _root(snapshot), {file.path for file in snapshot.files}, 0
+    """Deletes what lies beside the table of files that the snapshot no longer has; how many pieces.
+
+    They hold values of rows that are gone.
+    """
+    root, live = _root(snapshot), {file.path for file in snapshot.files}
+    gone = forget_columns(snapshot)
     for described in root.glob("*/*.json") if root is not None and root.is_dir() else ():
         if not live.issuperset(json.loads(described.read_text())["files"]):
             _delete(described)
@@ -100,27 +120,38 @@ def _live(snapshot: Snapshot, file: ActiveFile, keys: pl.DataFrame, rows: _Ints)
 # ---- KEYS AS NUMBERS ---- #
 
 
-def _told(keys: pl.DataFrame, on: Sequence[str], snapshot: Snapshot) -> tuple[_Ints, _Ints | None]:
-    """Each key as one number that tells it, or as two that together do."""
-    typed = keys.select(pl.col(name).cast(snapshot.schema[name]) for name in on)
-    if _is_number(snapshot, on):
-        return typed.to_series().cast(pl.Int64).to_numpy(), None
-    row = pl.struct(on)
-    first, second = (
-        typed.select(row.hash(seed).reinterpret(signed=True)).to_series().to_numpy()
-        for seed in _SEEDS
-    )
-    return first, second
+@dataclass(frozen=True, slots=True)
+class _How:
+    """How keys are told: by which columns of which table, and whether by null too."""
 
+    snapshot: Snapshot
+    on: tuple[str, ...]
+    nulls: bool = False
 
-def _is_number(snapshot: Snapshot, on: Sequence[str]) -> bool:
-    return len(on) == 1 and snapshot.schema[on[0]].is_signed_integer()
+    @property
+    def is_number(self) -> bool:
+        """Whether a key is one number that stands for itself."""
+        one = len(self.on) == 1 and not self.nulls
+        return one and self.snapshot.schema[self.on[0]].is_signed_integer()
 
+    @property
+    def kind(self) -> str:
+        """What a run must have been made by to be used: hashes differ between versions of Polars."""
+        how = "number" if self.is_number else f"hash/polars-{pl.__version__}"
+        types = [str(self.snapshot.schema[name]) for name in self.on]
+        return f"{_FORMAT}/{how}/{types}" + ("/nulls" if self.nulls else "")
 
-def _kind(snapshot: Snapshot, on: Sequence[str]) -> str:
-    """What a run must have been made by to be used: hashes differ between versions of Polars."""
-    how = "number" if _is_number(snapshot, on) else f"hash/polars-{pl.__version__}"
-    return f"{_FORMAT}/{how}/{[str(snapshot.schema[name]) for name in on]}"
+    def told(self, keys: pl.DataFrame) -> tuple[_Ints, _Ints | None]:
+        """Each key as one number that tells it, or as two that together do."""
+        typed = keys.select(pl.col(name).cast(self.snapshot.schema[name]) for name in self.on)
+        if self.is_number:
+            return typed.to_series().cast(pl.Int64).to_numpy(), None
+        row = pl.struct(self.on)
+        first, second = (
+            typed.select(row.hash(seed).reinterpret(signed=True)).to_series().to_numpy()
+            for seed in _SEEDS
+        )
+        return first, second
 
 
 # ---- RUNS ---- #
@@ -140,12 +171,21 @@ class _Run:
         """One of the run's columns: `high`, `low`, `file`, `row`."""
         return np.load(self.folder / f"{self.name}.{part}.npy", mmap_mode="r")
 
-    def find(self, high: _Ints, low: _Ints | None) -> Iterator[tuple[_Ints, str, _Ints]]:
-        """For each file with hits: which of the sorted keys, and the rows they lie at."""
+    def find(
+        self, high: _Ints, low: _Ints | None, most: int | None
+    ) -> Iterator[tuple[_Ints, str, _Ints]] | None:
+        """For each file with hits: which of the sorted keys, and the rows they lie at; None: over `most`."""
         keys = self.array("high")
         first = np.searchsorted(keys, high, "left")
         count = np.searchsorted(keys, high, "right") - first
-        which = np.repeat(np.arange(len(high)), count)
+        if most is not None and count.sum() > most:
+            return None
+        return self._hits(low, first, count)
+
+    def _hits(
+        self, low: _Ints | None, first: _Ints, count: _Ints
+    ) -> Iterator[tuple[_Ints, str, _Ints]]:
+        which = np.repeat(np.arange(len(count)), count)
         start = np.repeat(first - np.concatenate(([0], np.cumsum(count)[:-1])), count)
         at = start + np.arange(len(which))
         if low is not None and len(at):
@@ -157,16 +197,15 @@ class _Run:
             yield which[here], self.files[int(number)], row[here]
 
 
-def _runs(root: Path, snapshot: Snapshot, on: list[str]) -> list[_Run]:
+def _runs(root: Path, how: _How) -> list[_Run]:
     """Runs that together name every file of the snapshot; made and merged where they do not yet."""
-    kind = _kind(snapshot, on)
-    folder = root / "-".join(on)
-    live = {file.path: file for file in snapshot.files}
-    runs = [run for run in _known(folder, kind) if live.keys() & set(run.files)]
+    folder = root / "-".join(how.on)
+    live = {file.path: file for file in how.snapshot.files}
+    runs = [run for run in _known(folder, how.kind) if live.keys() & set(run.files)]
     covered = {path for run in runs for path in run.files}
     lacking = [file for path, file in live.items() if path not in covered]
-    made = [_make(folder, kind, snapshot, on, group) for group in _groups(lacking)]
-    return _merged(folder, kind, [*runs, *made], set(live))
+    made = [_make(folder, how, group) for group in _groups(lacking)]
+    return _merged(folder, how.kind, [*runs, *made], set(live))
 
 
 def _known(folder: Path, kind: str) -> Iterator[_Run]:
@@ -196,11 +235,9 @@ def _groups(files: Sequence[ActiveFile]) -> Iterator[list[ActiveFile]]:
         yield group
 
 
-def _make(
-    folder: Path, kind: str, snapshot: Snapshot, on: list[str], files: Sequence[ActiveFile]
-) -> _Run:
+def _make(folder: Path, how: _How, files: Sequence[ActiveFile]) -> _Run:
     """A run of files that have none, from their key columns; dead rows too, since vectors only grow."""
-    parts = [_keys_of(snapshot, file, on) for file in files]
+    parts = [_keys_of(how, file) for file in files]
     columns = dict[str, _Ints]()
     for name in ("high", "low", "row"):
         if name in parts[0]:
@@ -208,14 +245,16 @@ def _make(
     columns["file"] = np.repeat(
         np.arange(len(files), dtype=np.int32), [len(part["row"]) for part in parts]
     )
-    return _write(folder, kind, columns, [file.path for file in files])
+    return _write(folder, how.kind, columns, [file.path for file in files])
 
 
-def _keys_of(snapshot: Snapshot, file: ActiveFile, on: list[str]) -> dict[str, _Ints]:
-    location = location_of(snapshot, file)
-    rows = pl.scan_parquet(location, glob=False, row_index_name="_row").select(*on, "_row")
-    read = rows.collect().drop_nulls(on)
-    high, low = _told(read, on, snapshot)
+def _keys_of(how: _How, file: ActiveFile) -> dict[str, _Ints]:
+    location = location_of(how.snapshot, file)
+    rows = pl.scan_parquet(location, glob=False, row_index_name="_row").select(*how.on, "_row")
+    read = rows.collect()
+    if not how.nulls:
+        read = read.drop_nulls(how.on)
+    high, low = how.told(read)
     told = {"high": high, "row": read["_row"].cast(pl.Int32).to_numpy()}
     return told if low is None else {**told, "low": low}
 

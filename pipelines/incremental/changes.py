@@ -8,14 +8,15 @@ sides; they cancel out.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Protocol
 
+import numpy as np
 import polars as pl
 from pyroaring import BitMap64
 
-from pipelines.delta import ActiveFile, Snapshot, live_rows
+from pipelines.delta import ActiveFile, Snapshot, live_rows, read_scattered
 from pipelines.errors import LakeError
 from pipelines.incremental.errors import NotProvable
 
@@ -201,24 +202,26 @@ def _name(snapshot: Snapshot) -> str:
 
 def _read(snapshot: Snapshot, parts: Sequence[_Part], columns: Sequence[str]) -> pl.DataFrame:
     try:
-        return pl.concat(_frames(snapshot, parts, columns)).collect(engine="streaming")
+        return pl.concat([_whole(snapshot, parts, columns), _marked(snapshot, parts, columns)])
     except (pl.exceptions.PolarsError, OSError) as error:
         raise NotProvable(f"{_name(snapshot)}: files of its last version are gone") from error
 
 
-def _frames(
-    snapshot: Snapshot, parts: Sequence[_Part], columns: Sequence[str]
-) -> Iterator[pl.LazyFrame]:
-    yield pl.LazyFrame(schema={name: snapshot.schema[name] for name in columns})
-    whole = tuple(part.file for part in parts if part.marks is None)
-    yield live_rows(replace(snapshot, files=whole), columns).select(columns)
-    for part in parts:
-        if part.marks is not None:
-            # The vector must not hide the very rows that are asked for.
-            bare = replace(snapshot, files=(replace(part.file, vector=None),))
-            places = pl.Series(list(part.marks), dtype=pl.Int64)
-            is_marked = pl.col("_row").is_in(places.implode())
-            yield live_rows(bare, columns, predicate=is_marked).select(columns)
+def _whole(snapshot: Snapshot, parts: Sequence[_Part], columns: Sequence[str]) -> pl.DataFrame:
+    files = tuple(part.file for part in parts if part.marks is None)
+    rows = live_rows(replace(snapshot, files=files), columns)
+    return rows.select(columns).collect(engine="streaming")
+
+
+def _marked(snapshot: Snapshot, parts: Sequence[_Part], columns: Sequence[str]) -> pl.DataFrame:
+    places = [
+        pl.DataFrame({"_row": pl.Series(np.fromiter(part.marks, np.int64, len(part.marks)))})
+        .with_columns(pl.lit(part.file.path).alias("_file"))
+        for part in parts
+        if part.marks is not None
+    ]  # fmt: skip
+    none = pl.DataFrame(schema={"_row": pl.Int64(), "_file": pl.String()})
+    return read_scattered(snapshot, pl.concat([none, *places]), columns).select(columns)
 
 
 def _cancelled(removed: pl.DataFrame, added: pl.DataFrame) -> Rows:

@@ -15,9 +15,10 @@ from lineage.scopes import table_name
 from pipelines.incremental.changes import Changes, Rows
 from pipelines.incremental.checks import Types, refuse_unrepeatable
 from pipelines.incremental.errors import NotProvable
+from pipelines.incremental.inputs import Input, Need
 from pipelines.incremental.query import Reader, Relation, tables_below
-from pipelines.incremental.reach import Needs, Reach, merged, rows_changed, rows_needed
-from pipelines.incremental.terms import Terms, among, column
+from pipelines.incremental.reach import Needs, Reach, merged, rows_changed
+from pipelines.incremental.terms import among, column
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -101,11 +102,10 @@ class Part:
 
 def part_of(
     query: Query,
-    tables: Mapping[str, pl.LazyFrame],
+    tables: Mapping[str, Input],
     changes: Mapping[str, Changes],
     key: Sequence[str],
     given: Sequence[str],
-    unique: Mapping[str, Sequence[str]],
 ) -> Part:
     """The part of the result that the changes can reach, by the finest columns that it can be told by.
 
@@ -118,12 +118,10 @@ def part_of(
         changes: What became of those that changed since the rest was computed.
         key: The columns that tell the result's rows apart.
         given: Its columns that are stored as the statement gives them.
-        unique: The columns of an input that no two of its rows share, where there are such.
 
     Raises:
         NotProvable: when none of the columns will do; the reason is that of the first.
     """
-    frames = {name: frame.select(query.columns[name]) for name, frame in tables.items()}
     candidates = list(_candidates(key, given))
     if not candidates:
         raise NotProvable("no column is stored as the SQL gives it")
@@ -131,7 +129,7 @@ def part_of(
         return _no_part(query, candidates[0])
     columns = _provable(query, tuple(changes), candidates)
     try:
-        return _found(query, Reach(frames, changes), columns, unique)
+        return _found(query, Reach(tables, changes), columns)
     except pl.exceptions.PolarsError as error:
         # An expression that a WHERE keeps from rows it cannot be worked out for.
         raise NotProvable(
@@ -150,33 +148,26 @@ def _no_part(query: Query, columns: tuple[str, ...]) -> Part:
     )
 
 
-def _found(
-    query: Query, reach: Reach, columns: tuple[str, ...], unique: Mapping[str, Sequence[str]]
-) -> Part:
+def _found(query: Query, reach: Reach, columns: tuple[str, ...]) -> Part:
     terms = tuple(column(name) for name in columns)
     values, needs = reach.touched(query.root, terms), Needs()
     reach.needed(query.root, terms, values, needs)
-    frames = dict(reach.tables)
+    frames = {name: table.rows for name, table in reach.tables.items()}
     for name, wanted in needs.items():
         if wanted is not None:
-            frames[name] = _rows(query, reach, name, merged(wanted), unique.get(name, ()))
+            frames[name] = _rows(query, reach, name, merged(wanted))
     named = values.rename(dict(zip(values.columns, columns, strict=True)))
     changed = sum(each.rows for each in reach.changes.values())
     return Part(columns=columns, values=named, frames=frames, changed_rows=changed)
 
 
-def _rows(
-    query: Query,
-    reach: Reach,
-    name: str,
-    needs: Sequence[tuple[Terms, pl.DataFrame]],
-    key: Sequence[str],
-) -> pl.LazyFrame:
+def _rows(query: Query, reach: Reach, name: str, needs: Sequence[Need]) -> pl.LazyFrame:
+    table = reach.tables[name]
     if name in reach.changes:
-        near = rows_changed(reach.changes[name], key, query.columns[name], needs)
+        near = rows_changed(reach.changes[name], table.key, query.columns[name], needs)
         if near is not None:
             return near
-    return rows_needed(reach.tables[name], needs)
+    return table.any_of(needs)
 
 
 def _provable(
@@ -188,10 +179,10 @@ def _provable(
         for name, used in query.columns.items()
     }
     for columns in candidates:
-        tables = {name: frame.lazy() for name, frame in empty.items()}
+        tables = {name: Input(frame.lazy()) for name, frame in empty.items()}
         changes = {name: Rows(gone=empty[name], come=empty[name]) for name in changed}
         try:
-            _found(query, Reach(tables, changes), columns, {})
+            _found(query, Reach(tables, changes), columns)
         except (NotProvable, pl.exceptions.PolarsError) as error:
             told = error if isinstance(error, NotProvable) else NotProvable(str(error))
             reason = reason or told

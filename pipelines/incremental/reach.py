@@ -23,6 +23,7 @@ from sqlglot.expressions import Column, Expr
 
 from pipelines.incremental.changes import Changes
 from pipelines.incremental.errors import NotProvable
+from pipelines.incremental.inputs import Input, Need
 from pipelines.incremental.joins import (
     Hop,
     carried_to,
@@ -47,14 +48,14 @@ T = TypeVar("T")
 A = TypeVar("A")
 
 #: For each table the rows that are needed, by the values of some terms; None: all rows.
-Needs = dict[str, list[tuple[Terms, pl.DataFrame]] | None]
+Needs = dict[str, list[Need] | None]
 
 
 @dataclass(frozen=True, slots=True)
 class Reach:
     """The answers for one state of the inputs: their rows now, and what changed in which of them."""
 
-    tables: Mapping[str, pl.LazyFrame]
+    tables: Mapping[str, Input]
     changes: Mapping[str, Changes]
     _known: dict[object, tuple[object, pl.DataFrame]] = field(
         default_factory=dict[object, tuple[object, pl.DataFrame]]
@@ -173,12 +174,12 @@ class Reach:
         self, relation: Relation, probes: Terms, values: pl.DataFrame, asked: Terms
     ) -> pl.DataFrame:
         if isinstance(relation, Table):
-            frames = [self.tables[relation.name]]
+            columns = self._columns(relation, (*probes, *asked))
+            frames = [self.tables[relation.name].among((probes, values), columns)]
             if relation.name in self.changes:
-                columns = self._columns(relation, (*probes, *asked))
                 removed = self.changes[relation.name].removed(columns)
-                frames.append(removed.lazy())
-            rows = [values_of(among(each, probes, values), asked) for each in frames]
+                frames.append(among(removed.lazy(), probes, values))
+            rows = [values_of(each, asked) for each in frames]
             return pl.concat(rows).unique().collect(engine="streaming")
         if isinstance(relation, SetOperation):
             both = zip(_parts(relation, probes), _parts(relation, asked), strict=True)
@@ -288,7 +289,7 @@ class Reach:
 
     def _columns(self, table: Table, terms: Terms) -> list[str]:
         """The columns of a table that terms read; one at least, that there are rows."""
-        known = self.tables[table.name].collect_schema().names()
+        known = self.tables[table.name].columns
         read = {each.name for term in terms for each in term.find_all(Column)}
         return [name for name in known if name in read] or known[:1]
 
@@ -306,7 +307,7 @@ class Reach:
         return self._known[question][1]
 
 
-def merged(needs: Sequence[tuple[Terms, pl.DataFrame]]) -> list[tuple[Terms, pl.DataFrame]]:
+def merged(needs: Sequence[Need]) -> list[Need]:
     """The same needs, those by the same terms as one."""
     found = dict[tuple[str, ...], tuple[Terms, list[pl.DataFrame]]]()
     for terms, values in needs:
@@ -314,20 +315,11 @@ def merged(needs: Sequence[tuple[Terms, pl.DataFrame]]) -> list[tuple[Terms, pl.
     return [(terms, pl.concat(parts).unique()) for terms, parts in found.values()]
 
 
-def rows_needed(frame: pl.LazyFrame, needs: Sequence[tuple[Terms, pl.DataFrame]]) -> pl.LazyFrame:
-    """The rows of a table that meet any of the needs, each once."""
-    if len(needs) == 1:
-        return among(frame, *needs[0])
-    numbered = frame.with_row_index("_place")
-    found = pl.concat([among(numbered, *each) for each in needs])
-    return found.unique("_place").drop("_place")
-
-
 def rows_changed(
     changes: Changes,
     key: Sequence[str],
     columns: Sequence[str],
-    needs: Sequence[tuple[Terms, pl.DataFrame]],
+    needs: Sequence[Need],
 ) -> pl.LazyFrame | None:
     """The rows that meet the need, where all of them are among those that changed; else None.
 

@@ -9,10 +9,11 @@ from typing import Any
 from deltalake import DeltaTable
 
 from pipelines.contract import Contract
-from pipelines.delta import read_snapshot
+from pipelines.delta import Snapshot, read_snapshot
 from pipelines.errors import LakeError
 from pipelines.incremental.changes import Changes, changes_between
 from pipelines.incremental.errors import NotProvable
+from pipelines.incremental.inputs import Input
 from pipelines.incremental.part import Part, Query, part_of, read_query
 from pipelines.storage import Lake, schema_of
 
@@ -53,15 +54,15 @@ def part_since(
             raise NotProvable(f"{_TERMS.get(name, name)} changed since the last build")
     types = {name: dict(schema_of(handle)) for name, handle in inputs.items()}
     query = read_query(contract.sql or "", types)
-    changes = {
-        name: _changes(lake, name, str(before["inputs"].get(name)), at, query)
-        for name, at in now["inputs"].items()
-        if before["inputs"].get(name) != at
-    }
-    tables = {name: lake.scan_handle(handle) for name, handle in inputs.items()}
-    changed = {name: each for name, each in changes.items() if each.rows}
-    given = _as_given(contract)
-    return part_of(query, tables, changed, contract.key, given, unique)
+    changed, tables = dict[str, Changes](), dict[str, Input]()
+    for name, at in now["inputs"].items():
+        snapshot = _snapshot(lake, name, inputs[name].version())
+        if before["inputs"].get(name) != at:
+            found = _changes(lake, name, str(before["inputs"].get(name)), at, snapshot, query)
+            changed |= {name: found} if found.rows else {}
+        rows = lake.scan_handle(inputs[name]).select(query.columns[name])
+        tables[name] = Input(rows, snapshot, unique.get(name, ()))
+    return part_of(query, tables, changed, contract.key, _as_given(contract))
 
 
 def _as_given(contract: Contract) -> list[str]:
@@ -76,16 +77,18 @@ def _told(recipe: str | None) -> dict[str, Any]:
     return json.loads(recipe)
 
 
-def _changes(lake: Lake, name: str, before: str, at: str, query: Query) -> Changes:
+def _changes(lake: Lake, name: str, before: str, at: str, now: Snapshot, query: Query) -> Changes:
     identity, _, old = before.rpartition("@")
-    told, _, new = at.rpartition("@")
-    if identity != told:
+    if identity != at.rpartition("@")[0]:
         raise NotProvable(f"{name} was made anew")
-    uri, options = lake.path(name), lake.options
-    try:
-        was, now = (read_snapshot(uri, options, int(version)) for version in (old, new))
-    except LakeError as error:
-        raise NotProvable(f"{name}: its changes cannot be told: {error}") from error
+    was = _snapshot(lake, name, int(old))
     if was.version != int(old):
         raise NotProvable(f"{name}: its last version is gone from the log")
     return changes_between(was, now, query.columns[name])
+
+
+def _snapshot(lake: Lake, name: str, version: int) -> Snapshot:
+    try:
+        return read_snapshot(lake.path(name), lake.options, version)
+    except LakeError as error:
+        raise NotProvable(f"{name}: its changes cannot be told: {error}") from error

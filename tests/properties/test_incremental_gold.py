@@ -12,8 +12,9 @@ import pytest
 from hypothesis import event, given, settings
 from hypothesis import strategies as st
 
+from pipelines.delta import columns, index
 from pipelines.gold import build
-from pipelines.incremental import changes
+from pipelines.incremental import changes, inputs
 from tests.properties.small_shop import (
     CUSTOMERS,
     GOLD,
@@ -197,13 +198,21 @@ QUERIES = st.one_of(grouped(), by_row(), united())
     first=FIRST,
     steps=st.lists(CHANGES, min_size=1, max_size=3),
     small=st.sampled_from([-1, 100_000]),
+    indexed=st.booleans(),
 )
 def test_a_part_and_the_whole_are_equal(
-    query: tuple[str, list[str]], first: Change, steps: list[Change], small: int
+    query: tuple[str, list[str]], first: Change, steps: list[Change], small: int, *, indexed: bool
 ):
-    """`small` tells of how many rows a table is whose changes are read at once; none: as asked for."""
+    """`small` tells of how many rows a table is whose changes are read at once; none: as asked for.
+
+    `indexed` tables are read as large ones are: rows by an index, and mapped columns.
+    """
     with tempfile.TemporaryDirectory() as name, pytest.MonkeyPatch.context() as patch:
         patch.setattr(changes, "_SMALL_TABLE", small)
+        if indexed:
+            patch.setattr(index, "WORTH_ROWS", 0)
+            patch.setattr(columns, "WORTH_ROWS", 0)
+            patch.setattr(inputs, "_MOST", 2)
         lake, catalog = shop(Path(name)), contract_for(Path(name), *query)
         change(lake, first)
         build(lake, catalog, GOLD, batch_id="b0", now=NOW)
@@ -216,7 +225,7 @@ def test_a_part_and_the_whole_are_equal(
             shown = held.drop("etl").sort(pl.all())
             assert shown.equals(whole(lake, catalog)), catalog[GOLD].sql
             assert built.rows == len(held)
-            again = [column for column in held.columns if column != "etl"]
+            again = [each for each in held.columns if each != "etl"]
             kept = held.join(before, on=again, how="inner", nulls_equal=True)
             assert (kept["etl"] == kept["etl_right"]).all(), "rows that stayed keep their batch"
             assert built.removed == len(before) - len(kept)
