@@ -18,9 +18,10 @@ import polars.selectors as cs
 from assets.demo_source import PLACEHOLDER, Database, Record, recorded_lines
 from pipelines.contract import Catalog, load_catalog
 from pipelines.cut import plan_cut
-from pipelines.ingest import capture_file
+from pipelines.ingest import capture_file, capture_kafka
 from pipelines.query import query
 from pipelines.refine import apply_all, build_all, chosen
+from pipelines.settings import load_settings
 from pipelines.storage import Lake
 from pipelines.tenant import query_as_tenant
 
@@ -55,17 +56,25 @@ class Refinery:
         file = self.folder / f"{len(self.taken)}.jsonl"
         file.write_text("\n".join(recorded_lines(self.taken)))
         capture_file(self.lake, self.catalog, file)
+        self._refine(NOW)
+
+    def catch_up(self, bootstrap: str) -> None:
+        """The same for what a broker holds by now."""
+        capture_kafka(load_settings(lake=self.lake.root, bootstrap=bootstrap), self.catalog)
+        self._refine(datetime.now(UTC))
+
+    def _refine(self, now: datetime) -> None:
         names = chosen(self.catalog, "silver", None)
         _, failed = apply_all(
             self.lake,
             self.catalog,
             names,
             cut=plan_cut(self.lake, self.catalog),
-            now=NOW,
+            now=now,
             after=lambda _: None,
         )
         wanted = chosen(self.catalog, "gold", None)
-        _, more = build_all(self.lake, self.catalog, wanted, now=NOW, after=lambda _: None)
+        _, more = build_all(self.lake, self.catalog, wanted, now=now, after=lambda _: None)
         assert failed | more == {}
 
     def rows(self, table: str) -> pl.DataFrame:
@@ -134,7 +143,7 @@ def _log(database: Database, table: str, scales: Mapping[str, int]) -> Iterator[
             continue
         if body["op"] not in "crud" or body["source"]["snapshot"] == "incremental":
             continue
-        commit, lsn = (int(part or 0) for part in json.loads(body["source"]["sequence"]))
+        commit, lsn = _place(body["source"])
         place = (commit, lsn, body["op"], record.key)
         if place not in seen:
             seen.add(place)
@@ -146,6 +155,16 @@ def _log(database: Database, table: str, scales: Mapping[str, int]) -> Iterator[
             yield {**row, "op": body["op"], "commit": commit, "lsn": lsn, "told_us": body["source"]["ts_us"]}  # fmt: skip
 
 
+def _place(source: dict[str, Any]) -> tuple[int, int]:
+    """Where in the log a change was committed, and where it stands itself; a snapshot comes before all."""
+    if source["snapshot"] != "false":
+        return 0, 0
+    if source["connector"] == "postgresql":
+        commit, lsn = json.loads(source["sequence"])  # of a connector's first transaction no commit
+        return int(commit or lsn), int(lsn)
+    return int(source["file"].rpartition(".")[2]), (source["pos"] << 24) + (source["row"] or 0)
+
+
 def _decimal(written: Any, scale: int) -> Decimal | None:
     """A decimal as the connector writes it: base64 of the unscaled number."""
     if not isinstance(written, str):
@@ -155,12 +174,25 @@ def _decimal(written: Any, scale: int) -> Decimal | None:
 
 def assert_equal(made: pl.DataFrame, source: duckdb.DuckDBPyConnection, sql: str) -> None:
     """The rows are those of an independent query over the source, value for value; and there are some."""
+    assert len(made) > 0
+    assert differences(made, source, sql) == []
+
+
+def differences(made: pl.DataFrame, source: duckdb.DuckDBPyConnection, sql: str) -> list[str]:
+    """The first rows that are only here, or only in the independent query."""
     found = source.execute(sql)
     names = [column[0] for column in found.description or ()]
     expected = [dict(zip(names, row, strict=True)) for row in found.fetchall()]
     naive = made.with_columns(cs.datetime(time_zone="*").dt.replace_time_zone(None)).to_dicts()
-    assert len(made) > 0
-    assert _ordered(naive) == _ordered([{n: row[n] for n in made.columns} for row in expected])
+    held, wanted = (
+        _ordered(naive),
+        _ordered([{n: row[n] for n in made.columns} for row in expected]),
+    )
+    if held == wanted:
+        return []
+    here = [f"made: {row}" for row in held if row not in wanted]
+    there = [f"source: {row}" for row in wanted if row not in held]
+    return [f"{len(held)} rows, {len(wanted)} in the source", *here[:2], *there[:2]]
 
 
 def _ordered(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:

@@ -30,7 +30,7 @@ CREATE MACRO key_of(t) AS CAST(strftime(t, '%Y%m%d') AS INTEGER);
 GOLD = {
     "daily_sales": """
         SELECT key_of(created_at) AS order_date_key, count(DISTINCT order_id) AS order_count, sum(line_total + shipping) AS total_revenue,
-          CAST(round(CAST(total_revenue AS DECIMAL(28, 8)) / order_count, 2) AS DECIMAL(18, 2)) AS avg_order_value, count(DISTINCT customer_id) AS unique_customers
+          CAST((CAST(total_revenue * 200 AS BIGINT) + order_count) // (2 * order_count) / 100 AS DECIMAL(18, 2)) AS avg_order_value, count(DISTINCT customer_id) AS unique_customers
         FROM (SELECT o.created_at, o.order_id, o.customer_id, i.line_total, IF(i.order_item_id = min(i.order_item_id) OVER (PARTITION BY o.order_id), o.shipping_amount, 0) AS shipping
           FROM o JOIN i USING (order_id) WHERE o.status <> 'CANCELLED' AND o.deleted_at IS NULL AND i.deleted_at IS NULL) GROUP BY ALL""",
     "hourly_revenue": """
