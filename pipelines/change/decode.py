@@ -179,7 +179,7 @@ def _decode_group(
             rows.with_columns(pl.lit(None, pl.String).alias("payload_form")), contract
         )
         raw = bare.with_columns(pl.lit(f"undecodable:*{unusable}").alias("_unreadable"))
-    raw, unchanged = _mark_unchanged(_without_claims(raw, contract), contract)
+    raw, unchanged = _mark_unchanged(_without_claims(_with_defaults(raw, ways), contract), contract)
     types = {name: column.type for name, column in contract.columns.items()}
     typed = raw.with_columns(
         decode(pl.col(name), kind, ways[name]).alias(f"_typed:{name}")
@@ -203,6 +203,15 @@ def _decode_group(
         pl.col("key").alias("_key"),
         "_moved_from",
     ), unchanged
+
+
+def _with_defaults(raw: pl.DataFrame, ways: Mapping[str, Writing]) -> pl.DataFrame:
+    """With the values of fields that the messages' schema does not know (Avro, "Schema Resolution")."""
+    told = {name: way.default for name, way in ways.items() if way.default is not None}
+    return raw.with_columns(
+        pl.when(pl.col("_verb") == UPSERT).then(pl.lit(text)).alias(name)
+        for name, text in told.items()
+    )
 
 
 def _refused(name: str, column: Column, way: Writing) -> pl.Expr:

@@ -17,13 +17,12 @@ import polars as pl
 from pipelines.change.calendar import FIRST_MICRO, LAST_MICRO
 from pipelines.change.envelope import ENVELOPE, FLAT
 from pipelines.change.ndjson import parse
+from pipelines.change.nested import is_taken, read_paths
 from pipelines.change.texts import fill
 from pipelines.change.values import raw_type
 from pipelines.contract import Contract, DataType
+from pipelines.contract.source import REST, TIME, WHOLE
 from pipelines.contract.types import TIMESTAMPS
-
-#: `source: $` names the whole document.
-WHOLE = "$"
 
 _UPSERT = "upsert"
 _TEXT = pl.String()
@@ -36,11 +35,12 @@ def read_documents(rows: pl.DataFrame, contract: Contract) -> pl.DataFrame:
     texts, patches, reasons = _documents(rows, form)
     paths = {name: contract.field_of(name) for name in contract.columns}
     types = {name: column.type for name, column in contract.columns.items()}
-    frame, wrong = parse(texts, _tree(paths, types), objects="")
+    fields = {path: raw_type(types[name]) for name, path in paths.items()}
+    frame, wrong = read_paths(texts, fields, objects="", withheld=contract.withheld)
     values = [
-        _at(paths[name], types[name], texts).alias(name)
+        plain(pl.col(paths[name]), types[name]).alias(name)
         for name in paths
-        if name not in contract.key
+        if name not in contract.key and paths[name] != TIME
     ]
     keys = [_key(rows["key"], types[name], form == FLAT).alias(name) for name in contract.key]
     lacking = pl.Series(verb == _UPSERT) & texts.is_null()
@@ -48,10 +48,8 @@ def read_documents(rows: pl.DataFrame, contract: Contract) -> pl.DataFrame:
     why = pl.coalesce(pl.lit(reasons), pl.lit(wrong), missing)
     unreadable = pl.when(why.is_not_null()).then(fill("undecodable:*{}", why))
     read = frame.select(*values, *keys, unreadable.alias("_unreadable"))
-    states = _patch_states(patches, {n: p for n, p in paths.items() if n not in contract.key})
-    return pl.concat(
-        [rows, read.select(*contract.columns, "_unreadable"), states], how="horizontal"
-    )
+    own = {n: p for n, p in paths.items() if n not in contract.key and p != TIME}
+    return pl.concat([rows, read, _patch_states(patches, own, fields)], how="horizontal")
 
 
 def _documents(rows: pl.DataFrame, form: pl.Series) -> tuple[pl.Series, list[Any], pl.Series]:
@@ -74,37 +72,7 @@ def _documents(rows: pl.DataFrame, form: pl.Series) -> tuple[pl.Series, list[Any
     return texts, patches, reasons
 
 
-# ---- FIELDS ---- #
-
-
-def _tree(paths: Mapping[str, str], types: Mapping[str, DataType]) -> dict[str, pl.DataType]:
-    """The schema to read documents with: fields inside fields, a text at every leaf."""
-    tree: dict[str, Any] = {}
-    for name, path in paths.items():
-        if path != WHOLE:
-            *parents, last = path.split(".")
-            branch = tree
-            for parent in parents:
-                held = branch.setdefault(parent, {})
-                branch = held if isinstance(held, dict) else branch
-            branch.setdefault(last, raw_type(types[name]))
-    return {name: _struct(held) for name, held in tree.items()}
-
-
-def _struct(held: Any) -> pl.DataType:
-    if isinstance(held, dict):
-        return pl.Struct({name: _struct(inner) for name, inner in held.items()})  # pyright: ignore[reportUnknownVariableType, reportUnknownArgumentType]
-    return held
-
-
-def _at(path: str, kind: DataType, texts: pl.Series) -> pl.Expr:
-    if path == WHOLE:
-        return pl.lit(texts)
-    first, *inner = path.split(".")
-    value = pl.col(first)
-    for part in inner:
-        value = value.struct.field(part)
-    return plain(value, kind)
+# ---- KEYS ---- #
 
 
 def _key(keys: pl.Series, kind: DataType, flat: pl.Series) -> pl.Expr:
@@ -149,7 +117,8 @@ def plain(raw: pl.Expr, kind: DataType) -> pl.Expr:
     if kind.kind == "json":
         return raw
     wrapped = raw.str.starts_with('{"$').fill_null(value=False)
-    inner = pl.coalesce(raw.str.extract(_ONE), raw.str.extract(_BINARY), _date(raw, kind))
+    binary = _uuid(raw) if kind.kind == "uuid" else raw.str.extract(_BINARY)
+    inner = pl.coalesce(raw.str.extract(_ONE), binary, _date(raw, kind))
     nothing = raw.str.contains(_NOTHING)
     return (
         pl.when(~wrapped)
@@ -157,6 +126,15 @@ def plain(raw: pl.Expr, kind: DataType) -> pl.Expr:
         .when(~nothing)
         .then(pl.coalesce(inner, raw))
     )
+
+
+#: The bytes of a UUID in their own order; the older subtype 3 has as many orders as drivers.
+_UUID = r'^\{\s*"\$binary"\s*:\s*(?:\{\s*"base64"\s*:\s*)?"([A-Za-z0-9+/]{22}==)"\s*,\s*"(?:subType|\$type)"\s*:\s*"0?4"'
+
+
+def _uuid(raw: pl.Expr) -> pl.Expr:
+    digits = raw.str.extract(_UUID).str.decode("base64", strict=False).bin.encode("hex")
+    return digits.str.replace(r"^(.{8})(.{4})(.{4})(.{4})", "${1}-${2}-${3}-${4}-")
 
 
 def _date(raw: pl.Expr, kind: DataType) -> pl.Expr:
@@ -202,12 +180,14 @@ def _updated(patch: Mapping[str, Any]) -> dict[str, Any]:
     return found if isinstance(found, dict) else {}  # pyright: ignore[reportUnknownVariableType]
 
 
-def _patch_states(patches: list[Any], paths: Mapping[str, str]) -> pl.DataFrame:
+def _patch_states(
+    patches: list[Any], paths: Mapping[str, str], fields: Mapping[str, pl.DataType]
+) -> pl.DataFrame:
     """`_same:<column>` for what an update did not touch, `_unknown` for what it changed in part only."""
     count = len(patches)
     if not any(patches):
         return pl.DataFrame({"_unknown": pl.repeat(None, count, dtype=_TEXT, eager=True)})
-    states = [dict(_states(patch, paths)) if patch else {} for patch in patches]
+    states = [dict(_states(patch, paths, fields)) if patch else {} for patch in patches]
     columns = {f"_same:{name}": [state.get(name) == "same" for state in states] for name in paths}
     unknown = [
         next((f"unavailable:{name}" for name, what in state.items() if what == "partly"), None)
@@ -216,12 +196,17 @@ def _patch_states(patches: list[Any], paths: Mapping[str, str]) -> pl.DataFrame:
     return pl.DataFrame({**columns, "_unknown": pl.Series(unknown, dtype=_TEXT)})
 
 
-def _states(patch: Mapping[str, Any], paths: Mapping[str, str]) -> Iterator[tuple[str, str]]:
+def _states(
+    patch: Mapping[str, Any], paths: Mapping[str, str], fields: Mapping[str, pl.DataType]
+) -> Iterator[tuple[str, str]]:
     touched = [*_updated(patch), *(patch.get("removedFields") or ())]
     cut = _cut_arrays(patch)
     for name, path in paths.items():
         if path == WHOLE:
             yield name, "partly" if touched or cut else "same"
+        elif path == REST:
+            known = all(is_taken(each, fields) for each in [*touched, *cut])
+            yield name, "same" if known else "partly"
         elif any(path == each or path.startswith(f"{each}.") for each in touched):
             yield name, "set"
         elif any(each == path or each.startswith(f"{path}.") for each in [*touched, *cut]):

@@ -8,12 +8,12 @@ the same finding (apache/flink-cdc PR 3502, #4279).
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
-from pipelines.change.schema import MessageSchema
+from pipelines.change.schema import MessageSchema, by_path
 from pipelines.contract import Column, Contract, DataType
 from pipelines.contract.model import ROW_ID
 from pipelines.contract.types import FLOATS, INTEGERS, TIMESTAMPS, parse_type
@@ -105,11 +105,10 @@ def type_of(field: Mapping[str, Any]) -> str:
 
 def drifts(contract: Contract, schema: MessageSchema) -> list[Drift]:
     """How a message's schema block departs from the contract."""
-    found = list(_names(contract, schema.fields))
+    fields = by_path(schema.fields, contract.parents)
+    found = list(_names(contract, fields))
     for name, column in contract.columns.items():
-        field = next(
-            (schema.fields[each] for each in fields_of(name, column) if each in schema.fields), None
-        )
+        field = next((fields[each] for each in fields_of(name, column) if each in fields), None)
         kind = None if field is None else compare(column, field)
         if field is not None and kind is not None:
             now = type_of(field)
@@ -123,9 +122,19 @@ def drifts_of_names(contract: Contract, image: str | None) -> list[Drift]:
         found: Any = json.loads(image or "null")
     except (ValueError, RecursionError):
         return []
-    return (
-        list(_names(contract, {str(name): {} for name in found})) if isinstance(found, dict) else []
-    )  # pyright: ignore[reportUnknownVariableType]
+    if not isinstance(found, dict):
+        return []
+    return list(_names(contract, {path: {} for path in _paths(found, contract.parents)}))  # pyright: ignore[reportUnknownArgumentType]
+
+
+def _paths(document: Mapping[str, Any], parents: Collection[str], above: str = "") -> Iterator[str]:
+    """The paths of a document's fields, those inside the structures among `parents` too."""
+    for name, value in document.items():
+        path = f"{above}{name}"
+        if path in parents and isinstance(value, dict):
+            yield from _paths(value, parents, f"{path}.")  # pyright: ignore[reportUnknownArgumentType]
+        else:
+            yield path
 
 
 def drift_of_key(contract: Contract, key: str | None) -> list[Drift]:
@@ -158,7 +167,8 @@ def _names(contract: Contract, told: Mapping[str, Mapping[str, Any]]) -> Iterato
             now = type_of(told[field]) if told[field] else UNKNOWN
             yield Drift(Kind.ADD, field, now=now)
     for name, column in contract.columns.items():
-        if name == ROW_ID and contract.identity != "key":
+        own = name == ROW_ID and contract.identity != "key"
+        if own or column.default is not None or contract.field_of(name).startswith("$"):
             continue
         if not any(each in told for each in fields_of(name, column)):
             yield Drift(Kind.DROP, column.source or name, name)

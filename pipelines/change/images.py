@@ -11,9 +11,11 @@ import polars as pl
 from pipelines.change.documents import read_documents
 from pipelines.change.envelope import CLOUD, ENVELOPE, FLAT
 from pipelines.change.ndjson import parse
+from pipelines.change.nested import read_paths
 from pipelines.change.texts import fill
 from pipelines.change.values import raw_type
 from pipelines.contract import Contract
+from pipelines.contract.source import REST, TIME, WHOLE
 
 UPSERT, DELETE, TRUNCATE = "upsert", "delete", "truncate"
 
@@ -38,11 +40,22 @@ def read_images(rows: pl.DataFrame, contract: Contract) -> pl.DataFrame:
     else:
         read = _read_rows(rows, contract, cells=source.connector == "cassandra")
     unknown = [] if "_unknown" in read.columns else [pl.lit(None, pl.String).alias("_unknown")]
-    return read.with_columns(old_keys(read["headers"]), *unknown)
+    when = [_written().alias(n) for n in contract.columns if contract.field_of(n) == TIME]
+    return read.with_columns(old_keys(read["headers"]), *unknown, *when)
+
+
+def _written() -> pl.Expr:
+    """When the source wrote an event, as the text of an instant."""
+    text = pl.col("event_timestamp").dt.strftime("%Y-%m-%dT%H:%M:%S%.6fZ")
+    return pl.when(pl.col("_verb") == UPSERT).then(text)
 
 
 def _read_rows(rows: pl.DataFrame, contract: Contract, *, cells: bool) -> pl.DataFrame:
-    fields = {contract.field_of(name): name for name in contract.columns}
+    names_of = dict[str, list[str]]()
+    for name in contract.columns:
+        names_of.setdefault(contract.field_of(name), []).append(name)
+    names_of.pop(TIME, None)
+    fields = {field: names[0] for field, names in names_of.items()}
     older = {
         contract.field_of(name): column.was
         for name, column in contract.columns.items()
@@ -61,13 +74,16 @@ def _read_rows(rows: pl.DataFrame, contract: Contract, *, cells: bool) -> pl.Dat
     parts = [
         read(rows.filter(enveloped), raw, key),
         _cloud_images(rows.filter(cloud), raw, key),
-        _flat_images(rows.filter(flat), raw, key),
+        _flat_images(rows.filter(flat), raw, key, contract),
         _bare(rows.filter(rest), raw),
     ]
     merged = pl.concat([part for part in parts if len(part)] or parts[:1], how="diagonal")
     names = {**fields, **{f"_same:{field}": f"_same:{name}" for field, name in fields.items()}}
     merged = _under_one_name(merged, older)
-    return _keys_from_message_key(merged, key, older).rename(names, strict=False)
+    read_rows = _keys_from_message_key(merged, key, older).rename(names, strict=False)
+    return read_rows.with_columns(
+        pl.col(names[0]).alias(name) for names in names_of.values() for name in names[1:]
+    )
 
 
 def _under_one_name(rows: pl.DataFrame, older: Mapping[str, tuple[str, ...]]) -> pl.DataFrame:
@@ -205,9 +221,16 @@ def _cells(
 
 
 def _flat_images(
-    rows: pl.DataFrame, raw: Mapping[str, pl.DataType], key: Mapping[str, pl.DataType]
+    rows: pl.DataFrame,
+    raw: Mapping[str, pl.DataType],
+    key: Mapping[str, pl.DataType],
+    contract: Contract,
 ) -> pl.DataFrame:
-    images, reasons = parse(rows["raw_payload"], raw, objects=_objects(raw))
+    texts = rows["raw_payload"]
+    if contract.nested and (contract.parents or raw.keys() & {WHOLE, REST}):
+        images, reasons = read_paths(texts, raw, objects="", withheld=contract.withheld)
+    else:
+        images, reasons = parse(texts, raw, objects=_objects(raw))
     upsert = rows["_verb"] == UPSERT
     columns = [
         pl.col(name) if name in key else pl.when(upsert).then(pl.col(name)).alias(name)

@@ -10,8 +10,8 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, replace
 from typing import Any
 
 from pipelines.contract import Column, Contract, DataType, Source
@@ -59,20 +59,22 @@ _BINARY_MODES: Mapping[str, Encoding] = {
 
 #: Encodings that a schema block does not tell, so that the contract's word counts: an unsigned BIGINT
 #: has the block of a signed one (MySQL connector, `bigint.unsigned.handling.mode`).
-_ALWAYS = ("uint64", "utf8")
+_ALWAYS = ("uint64", "utf8", "timeuuid")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Writing:
     """How a field's values stand in JSON.
 
-    `scale` is a base64 decimal's (None: the contract's own), or the number of bits.
+    `scale` is a base64 decimal's (None: the contract's own), or the number of bits. `default` is the
+    text of the value where the message's schema does not know the field.
     """
 
     encoding: Encoding
     scale: int | None = None
     item: Writing | None = None
     fields: Mapping[str, Writing] | None = None
+    default: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,8 +102,37 @@ def read_block(block: str) -> MessageSchema | None:
         raise ValueError("not a Connect schema of a struct")
     top = {str(field.get("field")): field for field in schema["fields"]}
     row = next((top[name] for name in ("after", "before") if _is_struct(top.get(name))), None)
-    fields = top if row is None else {str(field.get("field")): field for field in row["fields"]}
-    return MessageSchema(fields)
+    if row is None:
+        return MessageSchema(top)
+    return MessageSchema({str(field.get("field")): _in_cell(field) for field in row["fields"]})
+
+
+#: What Cassandra's connector puts around each value.
+_CELL = {"value", "deletion_ts", "set"}
+
+
+def _in_cell(field: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The field of the value that a cell holds; any other field as it is."""
+    inner = _members(field) if _is_struct(field) else {}
+    if set(inner) != _CELL:
+        return field
+    return {**inner["value"], "field": field.get("field")}
+
+
+def _members(field: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
+    return {str(member.get("field")): member for member in field["fields"]}
+
+
+def by_path(
+    fields: Mapping[str, Mapping[str, Any]], parents: Collection[str], above: str = ""
+) -> dict[str, Mapping[str, Any]]:
+    """The fields, and in place of each structure among `parents` those in it, by their path with dots."""
+    found = dict[str, Mapping[str, Any]]()
+    for name, field in fields.items():
+        path = f"{above}{name}"
+        deeper = path in parents and _is_struct(field)
+        found |= by_path(_members(field), parents, f"{path}.") if deeper else {path: field}
+    return found
 
 
 def _is_well_formed(schema: object) -> bool:
@@ -135,16 +166,24 @@ def writings(contract: Contract, block: MessageSchema | None) -> dict[str, Writi
     source = contract.source
     assert source is not None  # noqa: S101 - only silver contracts are decoded
     result = dict[str, Writing]()
+    fields = {} if block is None else by_path(block.fields, contract.parents)
     for name, column in contract.columns.items():
         names = (column.source or name, *column.was)
-        fields = {} if block is None else block.fields
         described = next((fields[each] for each in names if each in fields), None)
-        result[name] = (
-            _declared(column, source)
-            if described is None or column.encoding in _ALWAYS
-            else _described(column.type, described, source)
-        )
+        if described is None:
+            result[name] = _declared(column, source)
+            if block is not None and column.default is not None:
+                result[name] = replace(result[name], default=column.default)
+        elif column.encoding in _ALWAYS or (column.encoding and _is_bare_number(described)):
+            result[name] = _declared(column, source)
+        else:
+            result[name] = _described(column.type, described, source)
     return result
+
+
+def _is_bare_number(field: Mapping[str, Any]) -> bool:
+    """Whether a field is a whole number of which the schema does not say what it counts."""
+    return str(field.get("type")).startswith("int") and not field.get("name")
 
 
 def _declared(column: Column, source: Source) -> Writing:

@@ -243,6 +243,8 @@ def _digits(data: bytes, scale: int) -> str | None:
 
 
 def _decode_timestamp(raw: pl.Expr, kind: DataType, writing: Writing) -> pl.Expr:
+    if writing.encoding == "timeuuid":
+        return on_calendar(_timeuuid_micros(raw)).cast(kind.stored)
     if writing.encoding not in ("millis", "micros", "nanos"):
         return (
             _iso_micros(raw).cast(pl.Datetime("us")).cast(kind.stored)
@@ -251,6 +253,19 @@ def _decode_timestamp(raw: pl.Expr, kind: DataType, writing: Writing) -> pl.Expr
         )
     micros = _to_micros(raw.cast(pl.Int64, strict=False), writing)
     return on_calendar(micros).cast(kind.stored)
+
+
+#: 15 October 1582, from which version 1 counts, in tenths of microseconds before 1970 (RFC 9562, 5.1).
+_GREGORIAN = 0x01B21DD213814000
+
+
+def _timeuuid_micros(raw: pl.Expr) -> pl.Expr:
+    """When a UUID of version 1 was made; its last digit, a tenth of a microsecond, only tells equals apart."""
+    parts = raw.str.to_lowercase().str.extract_groups(
+        r"^([0-9a-f]{8})-([0-9a-f]{4})-1([0-9a-f]{3})-[0-9a-f]{4}-[0-9a-f]{12}$"
+    )
+    digits = pl.concat_str([parts.struct.field(group) for group in ("3", "2", "1")])
+    return (digits.str.to_integer(base=16, strict=False) - _GREGORIAN) // 10
 
 
 def _to_micros(number: pl.Expr, writing: Writing) -> pl.Expr:

@@ -2,7 +2,8 @@
 
 from pipelines.contract.base import did_you_mean
 from pipelines.contract.load import Catalog, load_catalog, load_contract
-from pipelines.contract.model import AUDIT_COLUMNS, Column, Contract, Source
+from pipelines.contract.model import AUDIT_COLUMNS, Column, Contract
+from pipelines.contract.source import Source
 from pipelines.contract.types import DataType, parse_type
 
 __all__ = [

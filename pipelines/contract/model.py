@@ -8,7 +8,6 @@ from typing import Annotated, Any, Literal, Self, get_args
 
 from pydantic import AfterValidator, Field, field_validator, model_validator
 
-from pipelines.contract.arrivals import Files
 from pipelines.contract.base import (
     Duration,
     Strict,
@@ -22,6 +21,7 @@ from pipelines.contract.export import Export
 from pipelines.contract.features import Features
 from pipelines.contract.mask import GroupSize, MaskSpec
 from pipelines.contract.rule_spec import AnyRule, with_full_names
+from pipelines.contract.source import Source, fault_of_source, parents_of
 
 __all__ = ["Contract", "did_you_mean", "parse_duration"]
 
@@ -46,7 +46,7 @@ AUDIT_COLUMNS = (
 Layer = Literal["silver", "gold", "export"]
 Classification = Literal["public", "internal", "confidential", "restricted"]
 Encoding = Literal[
-    "text", "number", "base64", "base64-url-safe", "hex", "days", "millis", "micros", "nanos", "iso", "uint64", "bits", "utf8"
+    "text", "number", "base64", "base64-url-safe", "hex", "days", "millis", "micros", "nanos", "iso", "uint64", "bits", "utf8", "timeuuid"
 ]  # fmt: skip
 
 
@@ -62,58 +62,6 @@ def _plain_column_name(name: str) -> str:
 
 
 ColumnName = Annotated[str, AfterValidator(_plain_column_name)]
-
-
-class Source(Strict):
-    """Where a silver table's changes come from, and how the connector was told to write values.
-
-    The modes carry Debezium's own names and defaults (Postgres connector, "Data type mappings").
-    They are read only where a message has no schema block; a schema block says it itself, save for
-    `binary`, which Debezium leaves out of the schema.
-    """
-
-    connector: Literal[
-        "postgres", "mysql", "mariadb", "sqlserver", "oracle", "mongodb", "cassandra", "events"
-    ] = Field(
-        description="The Debezium connector; or `events`: whole rows as flat JSON from an application, files or "
-        "an API, ordered by when they came, with decimals and times as text."
-    )
-    topic: str = Field(min_length=1, description="The Kafka topic of the table.")
-    bronze: TableName | None = Field(
-        default=None, description="Its bronze table; bronze.<domain>.<name> when left out."
-    )
-    decimal: Literal["precise", "string", "double"] = "precise"
-    time: Literal[
-        "adaptive",
-        "adaptive_time_microseconds",
-        "connect",
-        "isostring",
-        "microseconds",
-        "nanoseconds",
-    ] = "adaptive"
-    binary: Literal["bytes", "base64", "base64-url-safe", "hex"] = "bytes"
-    placeholder: str = Field(
-        default="__debezium_unavailable_value", description="unavailable.value.placeholder"
-    )
-    snapshot: Literal["whole", "partial"] = Field(
-        default="whole",
-        description="Whether a full snapshot reads every row: then rows it no longer has were deleted.",
-    )
-    files: Files | None = Field(default=None, description="Which uploaded files hold its rows.")
-
-    @model_validator(mode="before")
-    @classmethod
-    def _events_are_plain(cls, given: Any) -> Any:
-        """No connector wrote an application's rows: decimals and times are text as people write it."""
-        if isinstance(given, dict) and given.get("connector") == "events":
-            return {"decimal": "string", "time": "isostring", **given}
-        return given  # pyright: ignore[reportUnknownVariableType]
-
-    @model_validator(mode="after")
-    def _files_are_events(self) -> Self:
-        if self.files is not None and self.connector != "events":
-            raise ValueError("'files' hold rows of 'connector: events', not a database's changes")
-        return self
 
 
 class Column(Strict):
@@ -135,7 +83,15 @@ class Column(Strict):
     unique: bool = Field(
         default=False, description="No two rows share a value: checked on the table."
     )
-    source: str | None = Field(default=None, description="The field's name in the message.")
+    source: str | None = Field(
+        default=None,
+        description="The field's name in the message; of MongoDB and events a path, as in address.city. "
+        "`$` is the whole document, `$rest` what no other column takes of it, `$time` when the source wrote.",
+    )
+    default: str | None = Field(
+        default=None,
+        description="The text of the value in messages whose schema does not know the field: Avro's reader default.",
+    )
     was: tuple[str, ...] = Field(
         default=(), description="Names that the field had in older messages, the latest first."
     )
@@ -286,6 +242,23 @@ class Contract(Strict):
         """The message's field behind a column."""
         return self.columns[column].source or column
 
+    @property
+    def nested(self) -> bool:
+        """Whether a dot in a field's name leads into a structure: a column of a database may have one."""
+        return self.source is not None and self.source.nested
+
+    @property
+    def parents(self) -> frozenset[str]:
+        """The paths of the structures in messages that columns look into."""
+        if not self.nested:
+            return frozenset()
+        return parents_of(
+            [
+                *(c.source or n for n, c in self.columns.items()),
+                *(w for c in self.columns.values() for w in c.was),
+            ]
+        )
+
     def classified(self) -> frozenset[str]:
         """The columns whose values no log, error or sample may show."""
         return frozenset(
@@ -347,6 +320,7 @@ class Contract(Strict):
             if self.layer == "gold" and self.tenant not in self.key:
                 raise ValueError(f"'{self.tenant}' is the tenant, so it is a part of the key")
         self._refuse_withheld()
+        self._refuse_no_field()
         self._refuse_ill_named_rules()
         return self
 
@@ -365,6 +339,14 @@ class Contract(Strict):
         for name, column in self.columns.items():
             if taken := {column.source or name, *column.was} & set(self.withheld):
                 raise ValueError(f"column '{name}' takes '{min(taken)}', which is withheld")
+
+    def _refuse_no_field(self) -> None:
+        for name, column in self.columns.items():
+            fault = fault_of_source(column.source or name, column.type.kind, nested=self.nested)
+            if fault:
+                raise misplaced(
+                    f"column '{name}' {fault[0]}", place=("columns", name), hint=fault[1]
+                )
 
     @model_validator(mode="after")
     def _releasable(self) -> Self:
