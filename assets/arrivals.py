@@ -1,16 +1,21 @@
-"""Files that a run takes from the inbox, as Dagster tells of them."""
+"""What reaches bronze in a run: files from the inbox, records of topics; and the sensor that watches the inbox."""
 
-from collections.abc import Sequence
+import hashlib
+import json
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
 import dagster as dg
 
+from assets.schedules import everything, under_way
 from pipelines.contract import Catalog
+from pipelines.errors import MedallionError
 from pipelines.files.fault import report
-from pipelines.files.inbox import take_inbox
+from pipelines.files.inbox import take_inbox, waiting
 from pipelines.files.upload import Uploaded, Verdict
-from pipelines.settings import Settings
+from pipelines.ingest import Captured, capture_kafka
+from pipelines.settings import Settings, load_settings
 from pipelines.storage import Lake
 
 
@@ -43,3 +48,48 @@ def upload_metadata(done: Sequence[Uploaded], table: str) -> dict[str, Any]:
     if aside:
         told["set_aside"] = dg.MetadataValue.md("```\n" + "\n".join(aside) + "```")
     return told
+
+
+def read_topics(settings: Settings, catalog: Catalog, topics: Sequence[str]) -> Captured | None:
+    """The topics to their ends; None where all rows come by other ways, and nobody named a broker."""
+    if settings.inbox is not None and settings.bootstrap is None:
+        return None
+    return capture_kafka(settings, catalog, topics=topics)
+
+
+def inbox_sensor() -> dg.SensorDefinition:
+    """Looks every half minute whether files wait in the inbox."""
+
+    @dg.sensor(
+        name="inbox",
+        job=everything,
+        minimum_interval_seconds=30,
+        description="Starts a run when files wait in the inbox (MEDALLION_INBOX).",
+    )
+    def inbox(context: dg.SensorEvaluationContext) -> Iterator[Any]:
+        settings = load_settings()
+        if settings.inbox is None:
+            yield dg.SkipReason("no inbox is named; set MEDALLION_INBOX")
+            return
+        try:
+            files = waiting(settings.inbox, datetime.now(UTC))
+        except MedallionError as error:
+            yield dg.SkipReason(str(error))
+            return
+        if not files:
+            yield dg.SkipReason("the inbox is empty")
+            return
+        if under_way(context):
+            yield dg.SkipReason("a run is under way; what it leaves is taken by the next")
+            return
+        mark = json.dumps([(path.name, path.stat().st_mtime_ns) for path in files])
+        # The same files seen twice: the run for them has failed, and said so.
+        if mark == context.cursor:
+            yield dg.SkipReason(f"a run was started for these {len(files)} files, and left them")
+            return
+        context.update_cursor(mark)
+        yield dg.RunRequest(
+            run_key=hashlib.sha256(mark.encode()).hexdigest(), tags={"files": str(len(files))}
+        )
+
+    return inbox

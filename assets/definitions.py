@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dagster as dg
 
+from assets.arrivals import inbox_sensor
 from assets.exporting import export_asset
 from assets.factory import bronze_assets, gold_asset, lineage_asset, silver_asset, source_assets
 from assets.schedules import alerts_sensor, everything, news_sensor, nightly, upkeep, upkeep_nightly
@@ -37,7 +38,7 @@ def definitions_of(catalog: Catalog) -> dg.Definitions:
         ],
         jobs=[everything, upkeep],
         schedules=[nightly, upkeep_nightly],
-        sensors=[news_sensor(catalog), alerts_sensor(catalog)],
+        sensors=[news_sensor(catalog), inbox_sensor(), alerts_sensor(catalog)],
         # One process: tables share what is warm, and a step costs 20 ms instead of a start of 2 s.
         executor=dg.in_process_executor,
     )

@@ -64,6 +64,19 @@ upkeep_nightly = dg.ScheduleDefinition(
 )
 
 
+def under_way(context: dg.SensorEvaluationContext) -> bool:
+    """Whether a run of all tables is waiting or going on."""
+    going_on = dg.RunsFilter(
+        job_name=everything.name,
+        statuses=[
+            dg.DagsterRunStatus.QUEUED,
+            dg.DagsterRunStatus.STARTING,
+            dg.DagsterRunStatus.STARTED,
+        ],
+    )
+    return context.instance.get_runs_count(going_on) > 0
+
+
 def news_sensor(catalog: Catalog) -> dg.SensorDefinition:
     """Asks the broker every half minute whether a declared topic holds records that bronze does not."""
 
@@ -90,15 +103,7 @@ def news_sensor(catalog: Catalog) -> dg.SensorDefinition:
         if not lags:
             yield dg.SkipReason("bronze holds everything the topics have")
             return
-        under_way = dg.RunsFilter(
-            job_name=everything.name,
-            statuses=[
-                dg.DagsterRunStatus.QUEUED,
-                dg.DagsterRunStatus.STARTING,
-                dg.DagsterRunStatus.STARTED,
-            ],
-        )
-        if context.instance.get_runs_count(under_way):
+        if under_way(context):
             yield dg.SkipReason(
                 "a run is under way; it reads to the ends the topics had when it began"
             )
