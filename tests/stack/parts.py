@@ -39,7 +39,7 @@ def find_parts() -> Parts:
     Raises:
         StackError: Something is missing; all of it is named at once, with its Debian package.
     """
-    java, postgres_bin, home = _java(), _postgres_bin(), _jars_home()
+    java, postgres_bin, home = find_java(), _postgres_bin(), _jars_home(POM)
     absent: list[str] = []
     if not Path("/proc/self/stat").exists():
         absent.append("Linux (processes are known by /proc)")
@@ -55,11 +55,12 @@ def find_parts() -> Parts:
             "  Hint: apt-get install default-jre-headless maven postgresql"
         )
     if not home.is_dir():
-        _fetch_jars(home)
+        _fetch_jars(POM, home)
     return Parts(java, postgres_bin, home)
 
 
-def _java() -> str | None:
+def find_java() -> str | None:
+    """A Java that is new enough, or None."""
     home = os.environ.get("JAVA_HOME")
     java = shutil.which("java", path=f"{home}/bin") if home else None
     java = java or shutil.which("java")
@@ -80,21 +81,39 @@ def _postgres_bin() -> Path | None:
     return next((c for c in candidates if all((c / p).exists() for p in needed)), None)
 
 
-def _jars_home() -> Path:
-    """The jars' folder, outside the repository; named by the pom, so another pom is another folder."""
+def cache_root() -> Path:
+    """Where what is fetched once a machine lies, outside the repository."""
     default = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "medallion-stack"
-    root = Path(os.environ.get("MEDALLION_STACK_CACHE") or default)
-    return root / hashlib.sha256(POM.read_bytes()).hexdigest()[:12]
+    return Path(os.environ.get("MEDALLION_STACK_CACHE") or default)
 
 
-def _fetch_jars(home: Path) -> None:
+def fetched(pom: Path) -> Path:
+    """The folder of a pom's jars, fetched if this machine has none yet.
+
+    Raises:
+        StackError: when they are not there and cannot be had.
+    """
+    home = _jars_home(pom)
+    if not home.is_dir():
+        if shutil.which("mvn") is None:
+            raise StackError(f"The jars of {pom} need mvn (package maven).")
+        _fetch_jars(pom, home)
+    return home
+
+
+def _jars_home(pom: Path) -> Path:
+    """Named by the pom, so another pom is another folder."""
+    return cache_root() / hashlib.sha256(pom.read_bytes()).hexdigest()[:12]
+
+
+def _fetch_jars(pom: Path, home: Path) -> None:
     """Fills a folder beside `home` and renames it, so that a broken fetch is never taken for whole."""
     home.parent.mkdir(parents=True, exist_ok=True)
     partial = Path(tempfile.mkdtemp(prefix=f"{home.name}.", dir=home.parent))
     goal = ["process-resources", f"-Dstack.home={partial}"]
     try:
         run = subprocess.run(
-            ["mvn", "-B", "-ntp", "-q", "-f", str(POM), *goal],
+            ["mvn", "-B", "-ntp", "-q", "-f", str(pom), *goal],
             capture_output=True,
             text=True,
             check=False,
@@ -103,7 +122,7 @@ def _fetch_jars(home: Path) -> None:
         )
         if run.returncode != 0:
             raise StackError(
-                f"Maven could not fetch the jars of {POM}:\n{run.stdout[-2000:]}{run.stderr[-2000:]}\n"
+                f"Maven could not fetch the jars of {pom}:\n{run.stdout[-2000:]}{run.stderr[-2000:]}\n"
                 "  Hint: check the network and Maven's settings.xml, then start again."
             )
         partial.chmod(0o755)
