@@ -19,7 +19,7 @@ setup: ## Install uv if there is none, then the locked dependencies
 demo: setup ## Run a shop's changes through every layer; needs no server
 	@$(RUN) medallion demo
 
-test: setup ## Run every test, those on the real stack too (needs Java, Maven, Postgres, Chromium)
+test: setup ## Run every test, those on the real stack too (needs Java, Maven, Postgres, MariaDB, Chromium)
 	@$(STACK) run -- $(RUN) pytest
 
 check: setup ## Check format, lint, imports, types, definitions, and run the quick tests

@@ -90,9 +90,8 @@ def source_of(database: Database, domain: str) -> duckdb.DuckDBPyConnection:
     for name in database.truth:
         contract = CATALOG[f"silver.{domain}.{name}"]
         schema = {n: _source_type(column.type.stored) for n, column in contract.columns.items()}
-        scales = {n: t.scale for n, t in schema.items() if isinstance(t, pl.Decimal)}
         told = pl.DataFrame(
-            list(_log(database, name, scales)), schema=_log_schema(schema), orient="row"
+            list(_log(database, name, schema)), schema=_log_schema(schema), orient="row"
         )
         written = [
             _WRITTEN[column.type.kind](n).alias(n)
@@ -130,8 +129,12 @@ def _log_schema(schema: dict[str, pl.DataType]) -> dict[str, Any]:
     return {**raw, "op": pl.String, "commit": pl.Int64, "lsn": pl.Int64, "told_us": pl.Int64}
 
 
-def _log(database: Database, table: str, scales: Mapping[str, int]) -> Iterator[dict[str, Any]]:
+def _log(
+    database: Database, table: str, schema: Mapping[str, pl.DataType]
+) -> Iterator[dict[str, Any]]:
     """Each change of a table once, whatever came again, with the values that it left out."""
+    scales = {n: t.scale for n, t in schema.items() if isinstance(t, pl.Decimal)}
+    flags = [n for n, t in schema.items() if t == pl.Boolean]  # a MariaDB's are 0 and 1
     seen, key = set[tuple[Any, ...]](), database.tables[table].key
     held = dict[bytes, dict[str, Any]]()
     for record in database.records:
@@ -151,6 +154,7 @@ def _log(database: Database, table: str, scales: Mapping[str, int]) -> Iterator[
             before = held.get(record.key, {})
             row = {n: before[n] if v == PLACEHOLDER else v for n, v in told.items()}
             row |= {n: _decimal(row[n], scale) for n, scale in scales.items() if n in row}
+            row |= {n: bool(row[n]) for n in flags if row.get(n) is not None}
             held[record.key] = row
             yield {**row, "op": body["op"], "commit": commit, "lsn": lsn, "told_us": body["source"]["ts_us"]}  # fmt: skip
 

@@ -8,6 +8,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Mapping
 from enum import StrEnum
+from typing import Any
 
 from tests.stack.parts import StackError
 from tests.stack.services import LOOPBACK, Stack
@@ -152,13 +153,18 @@ def flushed_lsn(stack: Stack, name: str) -> int:
     Connect commits an offset only when all records before it are acknowledged, whatever their
     partition, so this is safer than the slot's position, which follows single acknowledgements.
     """
+    return max((int(at.get("lsn", -1)) for at in offsets(stack, name)), default=-1)
+
+
+def offsets(stack: Stack, name: str) -> list[dict[str, Any]]:
+    """How far the connector has read and Kafka has acknowledged, as the connector tells it."""
     said = _request(stack, "GET", f"/connectors/{name}/offsets")
-    return max((int(entry["offset"].get("lsn", -1)) for entry in said["offsets"]), default=-1)
+    return [entry["offset"] for entry in said["offsets"]]
 
 
 def _request(
     stack: Stack, method: str, path: str, body: Mapping[str, str] | None = None
-) -> dict[str, object]:
+) -> dict[str, Any]:
     request = urllib.request.Request(
         stack.connect_url + path,
         method=method,

@@ -27,6 +27,8 @@ from tests.stack.parts import HERE, Parts, StackError, find_parts
 
 # In the order they start; they stop in reverse.
 SERVICES = ("postgres", "kafka", "connect")
+# Started by the tests that want them, stopped with the rest if those could not.
+BESIDE = ("mariadb",)
 SIGNALS = {"postgres": signal.SIGINT}  # "fast": sessions are cut, data stays whole
 PORTS = ("postgres", "kafka", "controller", "connect")
 LOOPBACK = "127.0.0.1"
@@ -259,7 +261,7 @@ def _has_debezium(stack: Stack) -> bool:
 def _stop_all(run: Path) -> list[str]:
     return [
         name
-        for name in reversed(SERVICES)
+        for name in (*BESIDE, *reversed(SERVICES))
         if processes.stop(run, name, with_signal=SIGNALS.get(name, signal.SIGTERM))
     ]
 
@@ -268,6 +270,6 @@ def _clear(run: Path) -> list[str]:
     """Stops whatever of ours still runs here and deletes its data."""
     (run / "stack.json").unlink(missing_ok=True)
     stopped = _stop_all(run)
-    for data in ("postgres", "kafka"):
+    for data in (*BESIDE, "postgres", "kafka"):
         shutil.rmtree(run / data, ignore_errors=True)
     return stopped

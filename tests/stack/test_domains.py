@@ -5,7 +5,9 @@ from __future__ import annotations
 import secrets
 from collections.abc import Iterator, Mapping
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from random import Random
 
 import duckdb
 import polars as pl
@@ -14,14 +16,16 @@ import pytest
 from psycopg2 import extras
 
 from assets.demo import STORIES
-from assets.demo_source import Database, Record
-from assets.generator.databases import open_target
+from assets.demo_source import Database, Record, Table
+from assets.generator.databases import Postgres, open_target
 from assets.generator.telling import Generated, generate
+from pipelines.contract.model import Source
 from tests.spec import test_commerce_source as commerce
 from tests.spec import test_interactions_gold as interactions
 from tests.spec import test_tasks_gold as tasks
 from tests.spec.domains import Refinery, differences, source_of
 from tests.stack import topics
+from tests.stack.mariadb import running
 from tests.stack.services import Stack
 from tests.stack.shop import Shop
 from tests.stack.workload import Outcome
@@ -71,7 +75,33 @@ def landed(
         told = generate(domain, url, seed=11, size=2000, after_load=follow)
         shop.wait_until_streamed()
         lake.catch_up(shop.bootstrap)
-        yield Landed(domain, told, lake, _source(stack, domain, story, url))
+        yield Landed(domain, told, lake, _source(stack, domain, story.name, story.tables, url))
+
+
+@pytest.fixture(scope="module")
+def from_mariadb(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Landed]:
+    """The interaction system as it runs on MariaDB: other topics in its contracts, the same SQL."""
+    story = STORIES["interactions"].tell(12)
+    lake = Refinery(tmp_path_factory.mktemp("mariadb"), "interactions")
+    prefix = f"maria_{secrets.token_hex(4)}"
+    with running(stack, "ims") as server:
+        tables = {name: replace(table, schema="ims") for name, table in story.tables.items()}
+        for contract in lake.catalog.layer("silver"):
+            source = Source(connector="mariadb", topic=f"{prefix}.ims.{contract.name}")
+            moved = contract.model_copy(update={"source": source})
+            lake.catalog = lake.catalog.having(moved)
+
+        def follow() -> None:
+            server.connect(prefix, list(tables))
+            lake.catch_up(stack.bootstrap)
+
+        told = generate("interactions", server.url, seed=12, size=2000, after_load=follow)
+        server.wait_until_streamed(prefix)
+        lake.catch_up(stack.bootstrap)
+        yield Landed(
+            "interactions", told, lake, _source(stack, "interactions", prefix, tables, server.url)
+        )
+        server.close(prefix)
 
 
 def _database(stack: Stack, domain: str) -> closing[Shop]:
@@ -82,13 +112,16 @@ def _database(stack: Stack, domain: str) -> closing[Shop]:
     return closing(Shop(stack=stack, database=database, stocked=Outcome()))
 
 
-def _source(stack: Stack, domain: str, story: Database, url: str) -> duckdb.DuckDBPyConnection:
-    """The real tables, and the log as the topics tell it."""
-    target = open_target(url, story.tables)
-    here = Database(name=story.name, tables=story.tables, random=story.random, clock=story.clock)
+def _source(
+    stack: Stack, domain: str, prefix: str, tables: Mapping[str, Table], url: str
+) -> duckdb.DuckDBPyConnection:
+    """The real tables, and the log as the topics tell it, under the oracle's views."""
+    target = open_target(url, tables)
+    here = Database(name=prefix, tables=tables, random=Random(), clock=datetime.now(UTC))
     with closing(target.connect()) as connection, connection.cursor() as cursor:
-        extras.register_default_jsonb(connection, loads=str)  # as the text that it is
-        for table, known in story.tables.items():
+        if isinstance(target, Postgres):
+            extras.register_default_jsonb(connection, loads=str)  # as the text that it is
+        for table, known in tables.items():
             cursor.execute(f"select * from {target.name(table)}")
             names = [column[0] for column in cursor.description]
             rows = [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
@@ -104,6 +137,15 @@ def _source(stack: Stack, domain: str, story: Database, url: str) -> duckdb.Duck
 
 @pytest.mark.stack
 def test_gold_is_what_sql_says_of_the_real_source(landed: Landed):
+    assert_gold_is_the_source(landed)
+
+
+@pytest.mark.stack
+def test_gold_is_what_sql_says_of_a_mariadb(from_mariadb: Landed):
+    assert_gold_is_the_source(from_mariadb)
+
+
+def assert_gold_is_the_source(landed: Landed) -> None:
     wrong = dict[str, list[str]]()
     for table, sql in ORACLES[landed.domain][1].items():
         rows = landed.lake.rows(f"gold.{landed.domain}.{table}")
@@ -147,3 +189,12 @@ def test_facts_are_the_orders_at_any_moment(landed: Landed):
             pl.col("valid_to").is_null() | (pl.col("valid_to") > moment),
         )
         assert sorted(held.select(names).rows()) == sorted(found.fetchall())
+
+
+# ---- AUDIT ---- #
+
+
+@pytest.mark.stack
+@pytest.mark.parametrize("landed", ["commerce"], indirect=True)
+def test_the_audit_tells_what_the_log_tells(landed: Landed):
+    commerce.assert_audit_is_the_log(landed.lake, landed.source)
