@@ -12,7 +12,7 @@ from typing import Protocol
 import polars as pl
 from rich.console import Console
 
-from assets import demo_interactions, demo_marketing, demo_shop, demo_tasks
+from assets import demo_interactions, demo_marketing, demo_research, demo_shop, demo_tasks
 from assets.demo_source import Record, Row
 from lineage.graph import ColumnRef, LineageGraph
 from lineage.render import tree
@@ -79,6 +79,13 @@ STORIES: Mapping[str, Story] = {
             tell=lambda seed: demo_marketing.generate(seed=seed),
             gold="SELECT campaign_name, channel, status, days, new_customers, spend_eur, revenue_eur, roi FROM gold.marketing.campaign_performance ORDER BY campaign_id",
             number=ColumnRef("gold.marketing.campaign_performance", "roi"),
+        ),
+        Story(
+            domain="research",
+            title="A research system of two months, with people who withdraw their consent",
+            tell=lambda seed: demo_research.generate(seed=seed),
+            gold="SELECT study_id, study_type, impressions, visits, applications, approved, completions, completion_percent, target_percent FROM gold.research.study_funnel ORDER BY study_id",
+            number=ColumnRef("gold.research.study_outcomes", "mean_quality"),
         ),
     )
 }

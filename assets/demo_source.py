@@ -2,7 +2,7 @@
 
 A `Database` has tables, a log with transactions, and a connector that tells of each change. What is
 committed in it is in `truth`, so that whoever consumes the stream can be held to it. Demos are
-stories told with it: see `demo_shop`, `demo_tasks` and `demo_interactions`.
+stories told with it: see `demo_shop`, `demo_tasks`, `demo_interactions` and `demo_research`.
 """
 
 from __future__ import annotations

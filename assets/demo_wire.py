@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
@@ -27,7 +27,7 @@ def json_bytes(value: object) -> bytes:
 
 
 def wire(row: dict[str, Any]) -> dict[str, Any]:
-    """Values as the connector writes them: decimals in base64, instants as text, local times in microseconds."""
+    """Values as the connector writes them: decimals in base64, instants as text, local times in microseconds, dates in days."""
     return {name: _wire_value(value) for name, value in row.items()}
 
 
@@ -40,6 +40,8 @@ def _wire_value(value: object) -> object:
         return (value - _EPOCH) // timedelta(microseconds=1)
     if isinstance(value, datetime):
         return value.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+    if isinstance(value, date):
+        return (value - _EPOCH.date()).days
     return value
 
 
@@ -47,4 +49,6 @@ def blank(value: object) -> object:
     """What is written in place of a value that is not told, in a column that cannot be null."""
     if isinstance(value, datetime):
         return _EPOCH.replace(tzinfo=UTC) if value.tzinfo else _EPOCH
+    if isinstance(value, date):
+        return _EPOCH.date()
     return _BLANKS.get(type(value))

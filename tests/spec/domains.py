@@ -18,6 +18,7 @@ import polars.selectors as cs
 from assets.demo_source import PLACEHOLDER, Database, Record, recorded_lines
 from pipelines.contract import Catalog, load_catalog
 from pipelines.cut import plan_cut
+from pipelines.gold import Built
 from pipelines.ingest import capture_file, capture_kafka
 from pipelines.query import query
 from pipelines.refine import apply_all, build_all, chosen
@@ -34,6 +35,7 @@ NOW = datetime(2026, 6, 6, tzinfo=UTC)
 _WRITTEN = {
     "timestamp": lambda name: pl.col(name).str.to_datetime("%Y-%m-%dT%H:%M:%S%.fZ", time_unit="us"),
     "timestamp_ntz": lambda name: pl.from_epoch(pl.col(name), "us"),
+    "date": lambda name: pl.from_epoch(pl.col(name), "d"),
 }
 
 
@@ -50,20 +52,20 @@ class Refinery:
         self.folder, self.catalog = folder, only(domain)
         self.lake, self.taken = Lake(str(folder / "lake")), list[Record]()
 
-    def take(self, records: Sequence[Record]) -> None:
-        """Captures, applies and builds what came, after what came before."""
+    def take(self, records: Sequence[Record]) -> list[Built]:
+        """Captures, applies and builds what came, after what came before; what was built."""
         self.taken += records
         file = self.folder / f"{len(self.taken)}.jsonl"
         file.write_text("\n".join(recorded_lines(self.taken)))
         capture_file(self.lake, self.catalog, file)
-        self._refine(NOW)
+        return self._refine(NOW)
 
     def catch_up(self, bootstrap: str) -> None:
         """The same for what a broker holds by now."""
         capture_kafka(load_settings(lake=self.lake.root, bootstrap=bootstrap), self.catalog)
         self._refine(datetime.now(UTC))
 
-    def _refine(self, now: datetime) -> None:
+    def _refine(self, now: datetime) -> list[Built]:
         names = chosen(self.catalog, "silver", None)
         _, failed = apply_all(
             self.lake,
@@ -74,8 +76,9 @@ class Refinery:
             after=lambda _: None,
         )
         wanted = chosen(self.catalog, "gold", None)
-        _, more = build_all(self.lake, self.catalog, wanted, now=now, after=lambda _: None)
+        done, more = build_all(self.lake, self.catalog, wanted, now=now, after=lambda _: None)
         assert failed | more == {}
+        return done
 
     def rows(self, table: str) -> pl.DataFrame:
         """A table's rows, in the order of their columns."""
@@ -125,7 +128,7 @@ def truth_of(
 
 def _log_schema(schema: dict[str, pl.DataType]) -> dict[str, Any]:
     raw = {n: pl.String() if t == pl.Datetime("us", "UTC") else t for n, t in schema.items()}
-    raw = {n: pl.Int64() if isinstance(t, pl.Datetime) else t for n, t in raw.items()}
+    raw = {n: pl.Int64() if isinstance(t, pl.Datetime | pl.Date) else t for n, t in raw.items()}
     return {**raw, "op": pl.String, "commit": pl.Int64, "lsn": pl.Int64, "told_us": pl.Int64}
 
 

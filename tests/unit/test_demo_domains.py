@@ -1,4 +1,4 @@
-"""The streams of the task and the interaction system: the same each time, every awkward event in them, and true."""
+"""The streams of the task, the interaction and the research system: the same each time, every awkward event in them, and true."""
 
 from __future__ import annotations
 
@@ -10,12 +10,13 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from assets import demo_interactions, demo_tasks
+from assets import demo_interactions, demo_research, demo_tasks
 from assets.demo_source import PLACEHOLDER, Database, Record, Row, wire
 
 STORIES: dict[str, Callable[..., Database]] = {
     "tasks": demo_tasks.generate,
     "interactions": demo_interactions.generate,
+    "research": demo_research.generate,
 }
 
 
