@@ -15,13 +15,16 @@ from deltalake import DeltaTable, TableFeatures
 
 from pipelines.contract import Contract
 from pipelines.delta import (
+    DIGEST,
     Snapshot,
     commit_changes,
     live_rows,
     locate,
     lookup,
+    read_digests,
     read_scattered,
     read_snapshot,
+    with_digests,
 )
 from pipelines.errors import QualityError
 from pipelines.incremental import Part
@@ -29,6 +32,9 @@ from pipelines.storage import Lake, schema_of
 
 _DV = {"delta.enableDeletionVectors": "true"}
 _PLACE = ("_file", "_row")
+
+#: Where more than one row of so many may be in the part, they are read from end to end.
+_MOST = 5
 
 #: A build that read more rows than this and found nothing to write leaves a commit without rows that
 #: says so; else each later one would read them again.
@@ -79,11 +85,17 @@ def write_difference(
     if existing is None or dict(schema_of(existing)) != dict(schema):
         return _replace(lake, contract, full, existing, guard, metadata)
     snapshot = read_snapshot(lake.path(contract.table), lake.options, existing.version())
-    stored = _stored(snapshot, contract, part)
+    compared = [name for name in schema if name not in (*contract.key, contract.batch_id)]
+    if part is None or not compared or any(schema[name].is_nested() for name in compared):
+        stored = _stored(snapshot, contract, part, compared)
+    else:
+        stored = _stored_digests(snapshot, contract, part, compared)
+        full, compared = with_digests(full, compared), [*DIGEST]
     if part is not None and not set(part.columns) <= set(contract.key):
         # Else all rows of a key are in the part, where a key that repeats was refused before.
         _refuse_shared_keys(snapshot, contract, full, stored)
-    stale, new = _differences(full, stored, contract)
+    stale, new = _differences(full, stored, contract.key, compared)
+    new = new.select(schema.keys())
     count = snapshot.num_rows - len(stale) + len(new)
     differs = bool(len(stale) or len(new))
     if not differs and part is not None and part.changed_rows < _MUCH:
@@ -142,38 +154,54 @@ def _with_vectors(
 # ---- COMPARE ---- #
 
 
-def _stored(snapshot: Snapshot, contract: Contract, part: Part | None) -> pl.DataFrame:
-    """The rows that the table holds in the part, with their places."""
-    columns = list(contract.columns)
+def _stored(
+    snapshot: Snapshot, contract: Contract, part: Part | None, compared: Sequence[str]
+) -> pl.DataFrame:
+    """The rows that the table holds, or holds in the part: keys, the columns to compare, places."""
+    columns = [*contract.key, *compared]
     if part is None:
         return live_rows(snapshot, columns).collect(engine="streaming")
+    return read_scattered(snapshot, _places_in(snapshot, contract, part), columns)
+
+
+def _stored_digests(
+    snapshot: Snapshot, contract: Contract, part: Part, compared: Sequence[str]
+) -> pl.DataFrame:
+    """As `_stored`, with digests of the columns to compare in their stead."""
+    places = _places_in(snapshot, contract, part)
+    if set(part.columns) != set(contract.key):
+        places = read_scattered(snapshot, places, contract.key)
+    return places.join(read_digests(snapshot, places, compared), on=_PLACE)
+
+
+def _places_in(snapshot: Snapshot, contract: Contract, part: Part) -> pl.DataFrame:
+    """Where the rows of the part lie: its columns and places."""
     values = part.values_as({name: snapshot.schema[name] for name in part.columns})
-    if any(values[name].null_count() for name in part.columns):
-        rows = live_rows(snapshot, columns)
-        return rows.join(
-            values.lazy(), on=list(part.columns), how="semi", nulls_equal=True
-        ).collect(engine="streaming")
-    places = _places(snapshot, values, part.columns, contract)
-    return read_scattered(snapshot, places, columns)
+    return _places(snapshot, values, part.columns, contract)
 
 
 def _places(
     snapshot: Snapshot, values: pl.DataFrame, on: Sequence[str], contract: Contract
 ) -> pl.DataFrame:
-    """Where the rows with these values lie; by the key's index where the table is worth one."""
-    found = lookup(snapshot, values, contract.key) if set(on) == set(contract.key) else None
-    return locate(snapshot, values, on, []) if found is None else found
+    """Where the rows with these values lie; by an index where the table is worth one."""
+    by = list(contract.key) if set(on) == set(contract.key) else list(on)
+    found = lookup(snapshot, values, by, nulls=True, most=snapshot.num_rows // _MOST)
+    if found is not None:
+        return found
+    if not any(values.null_count().row(0)):
+        return locate(snapshot, values, on, [])
+    rows = live_rows(snapshot, on)
+    sought = rows.join(values.lazy(), on=list(on), how="semi", nulls_equal=True)
+    return sought.collect(engine="streaming")
 
 
 def _differences(
-    rows: pl.DataFrame, stored: pl.DataFrame, contract: Contract
+    rows: pl.DataFrame, stored: pl.DataFrame, key: Sequence[str], compared: Sequence[str]
 ) -> tuple[pl.DataFrame, pl.DataFrame]:
     """The places of stored rows that are no longer so, and the rows that are not stored."""
-    key = list(contract.key)
-    values = [name for name in rows.columns if name not in (*key, contract.batch_id)]
-    old = stored.select(*key, *(pl.col(name).alias(f"_old:{name}") for name in values), *_PLACE)
-    both = rows.join(old, on=key, how="left")
-    same = [pl.col(name).eq_missing(pl.col(f"_old:{name}")) for name in values]
+    old = stored.select(*key, *(pl.col(name).alias(f"_old:{name}") for name in compared), *_PLACE)
+    both = rows.join(old, on=list(key), how="left")
+    same = [pl.col(name).eq_missing(pl.col(f"_old:{name}")) for name in compared]
     is_held = pl.all_horizontal(pl.col("_row").is_not_null(), *same)
     new = both.filter(~is_held).select(rows.columns)
     held = both.filter(is_held).select(_PLACE)

@@ -6,7 +6,7 @@ The tables stay plain Delta (protocol: reader 3, writer 7, feature `deletionVect
 delta-rs' query engine, DuckDB and Spark read them.
 """
 
-from pipelines.delta.columns import read_scattered
+from pipelines.delta.columns import DIGEST, read_digests, read_scattered, with_digests
 from pipelines.delta.commit import commit_changes
 from pipelines.delta.fold import Folded, fold
 from pipelines.delta.index import lookup, purge
@@ -14,6 +14,7 @@ from pipelines.delta.rows import live_rows, locate, read_few, read_places
 from pipelines.delta.snapshot import ActiveFile, Snapshot, files_added, find_snapshot, read_snapshot
 
 __all__ = [
+    "DIGEST",
     "ActiveFile",
     "Folded",
     "Snapshot",
@@ -25,8 +26,10 @@ __all__ = [
     "locate",
     "lookup",
     "purge",
+    "read_digests",
     "read_few",
     "read_places",
     "read_scattered",
     "read_snapshot",
+    "with_digests",
 ]

@@ -10,14 +10,17 @@ import polars as pl
 import pytest
 
 from pipelines.delta import (
+    DIGEST,
     Snapshot,
     columns,
     commit_changes,
     live_rows,
     lookup,
     purge,
+    read_digests,
     read_scattered,
     read_snapshot,
+    with_digests,
 )
 from pipelines.storage import Lake
 
@@ -101,6 +104,28 @@ def test_rows_are_the_same_from_parquet_and_from_mapped_columns(
     assert mapped[0].equals(mapped[1])
     assert mapped[0].schema == SCHEMA
     assert mapped[0]["id"].to_list() == list(range(0, 50, 3))
+
+
+def test_rows_are_equal_where_their_digests_are(lake: Lake, monkeypatch: pytest.MonkeyPatch):
+    told = [name for name in SCHEMA if not SCHEMA[name].is_nested()]
+    places = live_rows(snapshot(lake), told).collect()
+    for worth in (1, 1_000_000):
+        monkeypatch.setattr(columns, "WORTH_ROWS", worth)
+        found = read_digests(snapshot(lake), places.sample(fraction=1, shuffle=True, seed=1), told)
+        both = places.join(found, on=["_file", "_row"])
+        assert both.select(DIGEST).equals(with_digests(both.select(told), told).select(DIGEST))
+    assert both.select(DIGEST).n_unique() == 50
+
+
+def test_rows_that_differ_in_little_have_other_digests():
+    """Small numbers side by side, as in a table of counts: what a weak hash would fold together."""
+    few = pl.DataFrame({"a": range(40)}, schema={"a": pl.Int64})
+    rows = few.join(few.rename({"a": "b"}), how="cross").join(few.rename({"a": "c"}), how="cross")
+    rows = rows.with_columns(d=pl.when(pl.col("a") > 20).then("b"))
+    for half in DIGEST:
+        assert with_digests(rows, ["a", "b", "c", "d"])[half].n_unique() == len(rows)
+    zeros = pl.DataFrame({"a": [0.0, -0.0, float("nan"), -float("nan")]})
+    assert with_digests(zeros, ["a"])[DIGEST[0]].n_unique() == 2
 
 
 def test_a_column_cut_short_is_laid_out_again(lake: Lake):
