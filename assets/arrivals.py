@@ -1,4 +1,4 @@
-"""What reaches bronze in a run: files from the inbox, records of topics; and the sensor that watches the inbox."""
+"""What reaches bronze in a run: files, pages of APIs, records of topics; and the sensor that watches the inbox."""
 
 import hashlib
 import json
@@ -10,11 +10,12 @@ import dagster as dg
 
 from assets.schedules import everything, under_way
 from pipelines.contract import Catalog
-from pipelines.errors import MedallionError
+from pipelines.errors import MedallionError, PullError
 from pipelines.files.fault import report
 from pipelines.files.inbox import take_inbox, waiting
 from pipelines.files.upload import Uploaded, Verdict
 from pipelines.ingest import Captured, capture_kafka
+from pipelines.pull.pull import client_of, is_reachable, pull, pullable
 from pipelines.settings import Settings, load_settings
 from pipelines.storage import Lake
 
@@ -35,6 +36,26 @@ def take_files(
     return done
 
 
+def pull_tables(
+    context: dg.AssetExecutionContext,
+    settings: Settings,
+    lake: Lake,
+    catalog: Catalog,
+    tables: Sequence[str],
+) -> None:
+    """What the APIs of these tables have, where somebody said where they are; one that is down is a warning."""
+    for table in tables:
+        if table not in pullable(catalog) or not is_reachable(settings, catalog[table]):
+            continue
+        try:
+            client = client_of(settings, catalog[table])
+            done = pull(lake, catalog, table, client, now=datetime.now(UTC))
+        except PullError as error:
+            context.log.warning("%s: %s", table, error)
+        else:
+            context.log.info("%s: %d new rows of %d items", table, done.rows, done.items)
+
+
 def upload_metadata(done: Sequence[Uploaded], table: str) -> dict[str, Any]:
     """What was uploaded for a table, and the reports of what was set aside; nothing where nothing came."""
     own = [each for each in done if each.table == table]
@@ -51,8 +72,8 @@ def upload_metadata(done: Sequence[Uploaded], table: str) -> dict[str, Any]:
 
 
 def read_topics(settings: Settings, catalog: Catalog, topics: Sequence[str]) -> Captured | None:
-    """The topics to their ends; None where all rows come by other ways, and nobody named a broker."""
-    if settings.inbox is not None and settings.bootstrap is None:
+    """The topics to their ends; None where rows come by other ways, and nobody named a broker."""
+    if (settings.inbox is not None or settings.apis) and settings.bootstrap is None:
         return None
     return capture_kafka(settings, catalog, topics=topics)
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import dagster as dg
 
-from assets.arrivals import read_topics, take_files, upload_metadata
+from assets.arrivals import pull_tables, read_topics, take_files, upload_metadata
 from assets.checks import check_results, check_specs
 from assets.describe import (
     bronze_metadata,
@@ -72,6 +72,7 @@ def bronze_assets(catalog: Catalog, lineage: Mapping[str, TableLineage]) -> dg.A
         events = run_events(context, lake, catalog)
         with events.steps(contract.bronze for contract in wanted):
             uploaded = take_files(context, settings, lake, catalog)
+            pull_tables(context, settings, lake, catalog, [each.table for each in wanted])
             done = read_topics(settings, catalog, topics)
         for notice in done.notices if done else ():
             context.log.warning(str(notice))

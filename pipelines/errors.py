@@ -94,3 +94,9 @@ class ReplayError(MedallionError):
     """A silver table is not what its bronze makes; the report names the rows."""
 
     exit_code = 25
+
+
+class PullError(MedallionError):
+    """An API does not answer, or not as its contract says; what it had told before that is in bronze."""
+
+    exit_code = 27

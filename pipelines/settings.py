@@ -33,8 +33,9 @@ _KAFKA = "MEDALLION_KAFKA_"
 _STORAGE = "MEDALLION_STORAGE_"
 _REGISTRY = "MEDALLION_REGISTRY_"
 _ALERTS = "MEDALLION_ALERTS_"
+_API = "MEDALLION_API_"
 
-_OPEN_ENDED = (_KAFKA, _STORAGE, _REGISTRY, _ALERTS)
+_OPEN_ENDED = (_KAFKA, _STORAGE, _REGISTRY, _ALERTS, _API)
 
 #: Names that other programs of this repository read: the test stack and Dagster's own storage.
 _OTHERS = ("MEDALLION_STACK_", "MEDALLION_DAGSTER_")
@@ -100,6 +101,8 @@ class Settings:
     catalog: str | None = None
     #: The folder into which files to be uploaded are put (`pipelines.files`).
     inbox: Path | None = None
+    #: URLs and tokens of the APIs that contracts name: `adplatform_url`, `adplatform_token`.
+    apis: Options = field(default_factory=Options)
     #: The folder or object-store URL of exports; beside the layers of the lake when left out.
     exports: str | None = None
     #: Whether OpenLineage's own settings name a listener, and where events wait for it.
@@ -180,6 +183,7 @@ def load_settings(
         if inbox or "MEDALLION_INBOX" in ours
         else None,
         exports=_expanded(ours.get("MEDALLION_EXPORTS")),
+        apis=Options(_below(ours, _API, "_")),
         openlineage=_openlineage_told(given),
         outbox=_outbox(given),
         job_namespace=given.get("OPENLINEAGE_NAMESPACE") or defaults.job_namespace,

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-import orjson
 import polars as pl
 
 from pipelines.capture.records import (
@@ -37,10 +36,33 @@ def flat_batch(
 ) -> RecordBatch:
     """Rows as records that came at `at_ms` (milliseconds since 1970), one an offset, as a batch that ends before `next_offset`."""
     texts = rows.select(
-        pl.struct(key).struct.json_encode().cast(pl.Binary).alias("key"),
-        pl.struct(pl.all()).struct.json_encode().cast(pl.Binary).alias("value"),
+        pl.struct(key).struct.json_encode().alias("key"),
+        pl.struct(pl.all()).struct.json_encode().alias("value"),
     )
-    return _batch(texts, offsets, place, origin, next_offset, at_ms, headers)
+    return text_batch(
+        texts,
+        offsets,
+        place=place,
+        origin=origin,
+        next_offset=next_offset,
+        at_ms=at_ms,
+        headers=headers,
+    )
+
+
+def text_batch(
+    texts: pl.DataFrame,
+    offsets: pl.Series,
+    *,
+    place: Partition,
+    origin: Origin,
+    next_offset: int,
+    at_ms: int,
+    headers: Headers = (),
+) -> RecordBatch:
+    """Like `flat_batch`, of the columns `key` and `value` as JSON texts."""
+    cast = texts.select(pl.col("key", "value").cast(pl.Binary))
+    return _batch(cast, offsets, place, origin, next_offset, at_ms, headers)
 
 
 def raw_batch(
@@ -91,9 +113,3 @@ def _batch(
         next_offsets={place: next_offset},
         origin=origin,
     )
-
-
-def header_of(headers: pl.Series, name: str) -> pl.Series:
-    """The text of a header in each record's headers; null where there is none."""
-    found = [dict(orjson.loads(text)).get(name) for text in headers]
-    return pl.Series(name, found, dtype=pl.String)

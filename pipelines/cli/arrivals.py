@@ -1,4 +1,4 @@
-"""upload: rows that come as files."""
+"""upload, pull: rows that come as files, or from APIs."""
 
 from __future__ import annotations
 
@@ -11,7 +11,13 @@ from typing import Annotated, ClassVar
 
 import typer
 
-from pipelines.cli.options import AssetsOption, JsonOption, LakeOption, StorageOption
+from pipelines.cli.options import (
+    AssetsOption,
+    JsonOption,
+    LakeOption,
+    StorageOption,
+    TablesArgument,
+)
 from pipelines.cli.show import err, out
 from pipelines.contract import load_catalog
 from pipelines.errors import MedallionError, SettingsError
@@ -19,6 +25,7 @@ from pipelines.files.fault import report
 from pipelines.files.inbox import take_inbox
 from pipelines.files.upload import Uploaded, Verdict, upload
 from pipelines.ingest import open_lake
+from pipelines.pull.pull import Pulled, client_of, pull, pullable
 from pipelines.settings import load_settings
 
 app = typer.Typer()
@@ -72,6 +79,40 @@ def upload_command(
     _say(done, as_json=as_json)
     if aside := [each.name for each in done if each.verdict is Verdict.SET_ASIDE]:
         raise SetAsideError(f"{len(aside)} of {len(done)} files were set aside: {', '.join(aside)}", hint="mend them and upload them again")  # fmt: skip
+
+
+@app.command("pull")
+def pull_command(
+    tables: TablesArgument = None,
+    lake: LakeOption = None,
+    assets: AssetsOption = None,
+    storage: StorageOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Read what APIs have of tables into bronze, from where the last pull ended, page by page.
+
+    Where an API is, and the token that opens it, is in MEDALLION_API_<NAME>_URL and _TOKEN. What says
+    nothing new lands nothing.
+
+    Examples:
+
+        medallion pull
+
+        medallion pull silver.marketing.campaigns
+    """
+    settings = load_settings(lake=lake, assets=assets, storage=storage or ())
+    catalog, target = load_catalog(settings.assets), open_lake(settings)
+    done = list[Pulled]()
+    for table in tables or pullable(catalog):
+        client = client_of(settings, catalog[table])
+        done.append(pull(target, catalog, table, client, now=datetime.now(UTC)))
+    if as_json:
+        out.print_json(json.dumps([asdict(each) for each in done]))
+        return
+    for each in done:
+        out.print(f"{each.table}: {each.rows:,} new rows of {each.items:,} items on {each.pages:,} pages", highlight=False)  # fmt: skip
+    if not done:
+        out.print("no contract names an API")
 
 
 def _say(done: Sequence[Uploaded], *, as_json: bool) -> None:

@@ -7,7 +7,7 @@ from typing import Any, Literal, Self
 
 from pydantic import Field, model_validator
 
-from pipelines.contract.arrivals import Files
+from pipelines.contract.arrivals import Api, Files
 from pipelines.contract.base import Strict, TableName, did_you_mean
 
 #: What a column can take that is no field of the message, and its type: the whole document, what no
@@ -52,6 +52,7 @@ class Source(Strict):
         description="Whether a full snapshot reads every row: then rows it no longer has were deleted.",
     )
     files: Files | None = Field(default=None, description="Which uploaded files hold its rows.")
+    api: Api | None = Field(default=None, description="Where its rows can be pulled from.")
 
     @model_validator(mode="before")
     @classmethod
@@ -62,9 +63,11 @@ class Source(Strict):
         return given  # pyright: ignore[reportUnknownVariableType]
 
     @model_validator(mode="after")
-    def _files_are_events(self) -> Self:
-        if self.files is not None and self.connector != "events":
-            raise ValueError("'files' hold rows of 'connector: events', not a database's changes")
+    def _arrivals_are_events(self) -> Self:
+        if (self.files or self.api) and self.connector != "events":
+            raise ValueError(
+                "'files' and 'api' give rows of 'connector: events', not a database's changes"
+            )
         return self
 
     @property

@@ -1,0 +1,1 @@
+"""Rows pulled from APIs: JSON over HTTP, page by page, each thing said once in bronze."""
