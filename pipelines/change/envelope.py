@@ -28,28 +28,33 @@ CLOUD = "cloudevent"
 _TEXT = pl.String()
 _LONG = pl.Int64()
 
+#: What bronze shows of an envelope's `source`.
+_SOURCE: Mapping[str, pl.DataType] = {
+    "name": _TEXT,
+    "connector": _TEXT,
+    "schema": _TEXT,
+    "table": _TEXT,
+    "db": _TEXT,
+    "collection": _TEXT,
+    "keyspace": _TEXT,
+    "snapshot": _TEXT,
+    "txId": _TEXT,
+    "ts_us": _LONG,
+    "server_id": _TEXT,
+    **FIELDS,
+}
+
 #: The fields of an envelope that bronze shows as columns. Everything else stays in the payload.
 _ENVELOPE: Mapping[str, pl.DataType] = {
     "op": _TEXT,
     "ts_ms": _LONG,
-    "source": pl.Struct(
-        {
-            "name": _TEXT,
-            "connector": _TEXT,
-            "schema": _TEXT,
-            "table": _TEXT,
-            "db": _TEXT,
-            "collection": _TEXT,
-            "keyspace": _TEXT,
-            "snapshot": _TEXT,
-            "txId": _TEXT,
-            "ts_us": _LONG,
-            "server_id": _TEXT,
-            **FIELDS,
-        }
-    ),
+    "source": pl.Struct(_SOURCE),
     "transaction": pl.Struct({"id": _TEXT}),
 }
+
+#: Those of them that a Postgres source has: a parser looks in vain for each of the others in each text.
+_POSTGRES = "postgresql"
+_OF_POSTGRES = ("name", "connector", "schema", "table", "db", "snapshot", "txId", "ts_us", "ts_ms", "sequence", "lsn")  # fmt: skip
 
 _FLAT_NAMES = (
     "op", "deleted", "table", "schema", "lsn", "source_ts_ms", "source_ts_us", "ts_ms", "source_sequence", "source_snapshot",
@@ -118,8 +123,24 @@ def _positions(mask: pl.Series) -> pl.Series:
 
 
 def _describe_envelopes(payloads: pl.Series, mask: pl.Series) -> pl.DataFrame:
-    frame, reasons = parse(payloads.filter(mask), _ENVELOPE)
+    frame, reasons = _parse_envelopes(payloads.filter(mask))
     return _shape(_read_envelope(frame), reasons, _positions(mask))
+
+
+def _parse_envelopes(texts: pl.Series) -> tuple[pl.DataFrame, pl.Series]:
+    """The fields of `_ENVELOPE`: those of Postgres alone where all texts turn out to be Postgres'."""
+    if not len(texts) or f'"{_POSTGRES}"' not in texts[0]:
+        return parse(texts, _ENVELOPE)
+    fewer = pl.Struct({name: _SOURCE[name] for name in _OF_POSTGRES})
+    frame, reasons = parse(texts, {**_ENVELOPE, "source": fewer})
+    source = pl.col("source").struct
+    others = source.field("connector").ne_missing(_POSTGRES) & pl.lit(reasons.is_null())
+    if frame.select(others.any()).item():
+        return parse(texts, _ENVELOPE)
+    absent = [
+        pl.lit(None, kind).alias(name) for name, kind in _SOURCE.items() if name not in _OF_POSTGRES
+    ]
+    return frame.with_columns(source.with_fields(absent)), reasons
 
 
 def _describe_rest(
