@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from typing import Any
 
 import numpy as np
@@ -29,6 +29,8 @@ _YEARLY_GROWTH = 1.6
 _SEASON = 0.35
 #: Tables that were mostly there before the story have this power of the copies.
 _SLOW = 0.75
+#: What lies so far back is no event of a story, and stands where it is: a birthday.
+LONG_AGO = timedelta(days=15 * 365)
 #: Rows made at once.
 _CHUNK = 200_000
 #: Numbers of copies begin above what a story gives, and those that refer to nothing above all.
@@ -50,6 +52,8 @@ class Template:
     """Texts that no two rows may share."""
     first: int
     """The first number of a copy's key, where keys are numbers."""
+    long_ago: date
+    """Dates before this one stay as they are."""
 
 
 def templates(
@@ -67,6 +71,7 @@ def templates(
                 is_slow=founded[table] * 2 > len(rows),
                 refers=_references(contract),
                 distinct=_distinct(contract),
+                long_ago=(story.clock - LONG_AGO).date(),
                 first=_FIRST_NUMBER + nth * (_NO_NUMBER - _FIRST_NUMBER) // 8,
             )
     return made
@@ -80,8 +85,12 @@ def _references(contract: Contract) -> dict[str, str]:
 def _distinct(contract: Contract) -> frozenset[str]:
     """Columns that are said to be unique; and hashes and tokens, which always are."""
     alone = {name for name, column in contract.columns.items() if column.unique}
-    ruled = {name for rule in contract.rules if rule.unique for name in rule.unique.columns}
-    return frozenset(alone | ruled | set(contract.withheld))
+    ruled = [
+        rule.unique.columns
+        for rule in contract.rules
+        if rule.unique and len(rule.unique.columns) == 1
+    ]
+    return frozenset(alone | {name for (name,) in ruled} | set(contract.withheld))
 
 
 def copies_for(rows: int, made: Mapping[str, Template]) -> int:
@@ -139,8 +148,22 @@ def _piece(
         for name in template.distinct & set(template.rows.columns)
         if template.rows.schema[name] == pl.String and name not in identities
     ]
-    moved = rows.with_columns(columns).with_columns(cs.datetime() + pl.col("shift"))
+    moved = rows.with_columns(columns).with_columns(
+        cs.datetime() + pl.col("shift"), *_days(template)
+    )
     return moved.select(template.rows.columns)
+
+
+def _days(template: Template) -> list[pl.Expr]:
+    """Dates as many whole days earlier as the row's times, but for those of long ago."""
+    days = [name for name, kind in template.rows.schema.items() if kind == pl.Date]
+    return [
+        pl.when(pl.col(name) < template.long_ago)
+        .then(pl.col(name))
+        .otherwise(pl.col(name) + pl.duration(days=pl.col("shift").dt.total_days()))
+        .alias(name)
+        for name in days
+    ]
 
 
 def _is_uuid(column: pl.Series) -> bool:

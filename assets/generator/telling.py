@@ -12,7 +12,7 @@ from typing import Any
 
 from assets.demo import STORIES
 from assets.demo_source import Database, Row, Step
-from assets.generator.copies import copied, copies_for, templates
+from assets.generator.copies import LONG_AGO, copied, copies_for, templates
 from assets.generator.databases import Refused, SourceError, Target, open_target
 from pipelines.contract import did_you_mean, load_catalog
 from pipelines.errors import SettingsError
@@ -63,7 +63,7 @@ def generate(
     done, shift = Generated(), (end - told.clock) // _WEEK * _WEEK
     if size:
         _fill(target, domain, seed, size, shift, end, done)
-    teller = _Teller(target, shift, done)
+    teller = _Teller(target, shift, (told.clock - LONG_AGO).date(), done)
     with teller.opened:
         teller.tell(told.script[:1])
         after_load()
@@ -74,7 +74,13 @@ def generate(
 def _told(domain: str, seed: int) -> Database:
     if domain not in STORIES:
         raise SettingsError(f"there is no story of '{domain}'", hint=did_you_mean(domain, STORIES))
-    return STORIES[domain].tell(seed)
+    told = STORIES[domain].tell(seed)
+    if not isinstance(told, Database):
+        raise SettingsError(
+            f"{domain} is told by files and streams, not by a database",
+            hint=f"medallion demo --domain {domain} shows them",
+        )
+    return told
 
 
 def _script(domain: str, target: Target) -> Path:
@@ -111,9 +117,9 @@ def _fill(
 class _Teller:
     """Connections that say a story's transactions, each on its own from its begin to its commit."""
 
-    def __init__(self, target: Target, shift: timedelta, done: Generated) -> None:
+    def __init__(self, target: Target, shift: timedelta, long_ago: date, done: Generated) -> None:
         self.opened, self.done = ExitStack(), done
-        self._target, self._shift = target, shift
+        self._target, self._shift, self._long_ago = target, shift, long_ago
         self._idle, self._busy = list[Any](), dict[int, tuple[Any, str, Sequence[Any]]]()
         self._held: dict[str, dict[object, Row]] = {table: {} for table in target.tables}
 
@@ -207,7 +213,10 @@ class _Teller:
         return {name: self._at(value) for name, value in row.items()}
 
     def _at(self, value: object) -> object:
-        return value + self._shift if isinstance(value, date) else value
+        """Times as much later as the story is; of dates, a birthday stays."""
+        if isinstance(value, datetime) or (isinstance(value, date) and value >= self._long_ago):
+            return value + self._shift
+        return value
 
 
 def _reason(error: BaseException) -> str:

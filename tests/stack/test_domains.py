@@ -19,9 +19,12 @@ from assets.demo import STORIES
 from assets.demo_source import Database, Record, Table
 from assets.generator.databases import Postgres, open_target
 from assets.generator.telling import Generated, generate
+from pipelines.contract import Catalog
 from pipelines.contract.model import Source
+from pipelines.gold import inputs_of, order_of
 from tests.spec import test_commerce_source as commerce
 from tests.spec import test_interactions_gold as interactions
+from tests.spec import test_research_gold as research
 from tests.spec import test_tasks_gold as tasks
 from tests.spec.domains import Refinery, differences, source_of
 from tests.stack import topics
@@ -44,6 +47,7 @@ ORACLES: Mapping[str, tuple[str, Mapping[str, str]]] = {
     "commerce": (commerce.KEPT, {**commerce.GOLD, **_DIMENSIONS}),
     "tasks": (tasks.KEPT, tasks.GOLD),
     "interactions": (interactions.KEPT, interactions.GOLD),
+    "research": (research.KEPT, research.GOLD),
 }
 
 
@@ -63,6 +67,7 @@ def landed(
 ) -> Iterator[Landed]:
     domain, story = request.param, STORIES[request.param].tell(11)
     lake = Refinery(tmp_path_factory.mktemp(domain), domain)
+    lake.catalog = _fed_by(story, lake.catalog)
     with _database(stack, domain) as shop:
 
         def follow() -> None:
@@ -102,6 +107,23 @@ def from_mariadb(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Iter
             "interactions", told, lake, _source(stack, "interactions", prefix, tables, server.url)
         )
         server.close(prefix)
+
+
+def _fed_by(story: Database, catalog: Catalog) -> Catalog:
+    """What comes of the story's tables alone: a domain may have other sources beside."""
+    tables = set(catalog.contracts)
+    for contract in catalog.layer("silver"):
+        if contract.name not in story.tables:
+            tables.discard(contract.table)
+    for table in order_of(catalog):
+        inputs = {
+            f"silver.{name.partition('.')[2]}" if name.startswith("history.") else name
+            for name in inputs_of(catalog[table])
+        }
+        if not inputs <= tables:
+            tables.discard(table)
+    kept = {n: c for n, c in catalog.contracts.items() if n in tables and c.layer != "export"}
+    return Catalog(catalog.root, kept)
 
 
 def _database(stack: Stack, domain: str) -> closing[Shop]:

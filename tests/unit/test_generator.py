@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from datetime import UTC, datetime, timedelta
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -20,9 +21,10 @@ from pipelines.errors import SettingsError
 
 CATALOG = load_catalog(Path(__file__).parents[2] / "assets")
 END = datetime(2026, 11, 21, tzinfo=UTC)
-COPIES = 60
+COPIES = 24
 
 
+@cache
 def template_of(domain: str, nth: int = 0) -> dict[str, Template]:
     story = STORIES[domain].tell(5 + nth)
     huge = lambda row: any(str(value) == "123456789012.34" for value in row.values())  # noqa: E731
@@ -30,6 +32,7 @@ def template_of(domain: str, nth: int = 0) -> dict[str, Template]:
     return templates(story, CATALOG, domain, accepted, nth)
 
 
+@cache
 def mass(domain: str, nth: int = 0, seed: int = 1) -> dict[str, pl.DataFrame]:
     pieces = dict[str, list[pl.DataFrame]]()
     made = template_of(domain, nth)
@@ -40,7 +43,11 @@ def mass(domain: str, nth: int = 0, seed: int = 1) -> dict[str, pl.DataFrame]:
     return {table: pl.concat(each) for table, each in pieces.items()}
 
 
-@pytest.fixture(scope="module", params=["commerce", "tasks", "interactions"])
+#: The domains whose source is a database.
+DOMAINS = [domain for domain, story in STORIES.items() if isinstance(story.tell(3), Database)]
+
+
+@pytest.fixture(scope="module", params=DOMAINS)
 def domain(request: pytest.FixtureRequest) -> str:
     return request.param
 
@@ -48,7 +55,10 @@ def domain(request: pytest.FixtureRequest) -> str:
 def test_no_two_rows_of_copies_share_a_key_or_what_is_said_to_be_unique(domain: str):
     first, second = mass(domain, 0), mass(domain, 1)
     for table, template in template_of(domain).items():
-        for name in {template.key, *template.distinct & set(template.rows.columns)}:
+        for name in {
+            template.key,
+            *template.distinct & set(template.rows.columns) - template.refers.keys(),
+        }:
             taken, others = first[table][name].drop_nulls(), second[table][name].drop_nulls()
             once = template.rows[name].drop_nulls()
             # Where a rule only warns, the story may repeat a text itself.
@@ -74,7 +84,7 @@ def test_what_refers_to_a_row_does_in_each_copy_and_an_orphan_stays_one(domain: 
 
 
 def test_the_same_seed_gives_the_same_rows_and_another_gives_others(domain: str):
-    first, again, other = mass(domain), mass(domain), mass(domain, seed=2)
+    first, again, other = mass(domain), mass.__wrapped__(domain), mass(domain, seed=2)
     assert all(first[table].equals(again[table]) for table in first)
     assert not all(first[table].equals(other[table]) for table in first)
 
@@ -97,6 +107,15 @@ def test_years_grow_december_is_high_and_few_sites_have_most():
     assert by_month[11] > 1.5 * by_month[5]
     sites = rows["site_id"].value_counts(sort=True)["count"]
     assert sites.head(len(sites) // 10).sum() > 0.3 * sites.sum()
+
+
+def test_a_birthday_is_no_event_that_copies_move():
+    people, born = mass("research")["participants"], template_of("research")["participants"].rows
+    assert set(people["birth_date"]) == set(born["birth_date"])
+    assert people["created_at"].max() < born["created_at"].max() + timedelta(days=7)
+    assert set(mass("research")["studies"]["start_date"]).isdisjoint(
+        template_of("research")["studies"].rows["start_date"][-1:]
+    )
 
 
 def test_about_so_many_rows_as_asked_for(domain: str):
@@ -134,7 +153,7 @@ def replayed(story: Database) -> dict[str, dict[str, Any]]:
     return held
 
 
-@pytest.mark.parametrize("domain", STORIES)
+@pytest.mark.parametrize("domain", DOMAINS)
 def test_a_storys_script_leaves_what_its_stream_leaves(domain: str):
     story = STORIES[domain].tell(3)
     assert replayed(story) == story.truth
@@ -155,6 +174,8 @@ def test_what_is_not_known_is_refused_with_a_hint():
     with pytest.raises(SettingsError, match="no story of 'task'") as refused:
         generate("task", "postgresql://localhost/x")
     assert "tasks" in str(refused.value)
+    with pytest.raises(SettingsError, match="by files and streams"):
+        generate("marketing", "postgresql://localhost/x")
     with pytest.raises(SettingsError, match="no writer for 'oracle' databases"):
         open_target("oracle://localhost/x", {})
 
