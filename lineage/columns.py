@@ -19,7 +19,7 @@ from sqlglot.schema import nested_set
 
 from lineage.errors import LineageError, did_you_mean, place, position
 from lineage.flow import IndirectKind, Influence, Relation, Source
-from lineage.names import CASE_SENSITIVE, as_dialect_reads, normalised
+from lineage.names import CASE_SENSITIVE, as_dialect_reads, as_written, normalised
 from lineage.scopes import table_name
 from lineage.tracer import Tracer
 
@@ -121,6 +121,7 @@ def follow(
     """As `traced`, of a query of `sql` that is parsed already; `repeated` names are no fault then."""
     read_as = dialect or CASE_SENSITIVE
     with _not_too_deep():
+        written = [each.output_name for each in tree.selects]
         tree = normalised(tree, read_as)
         read = _plain_tables(sql, tree)
         names = as_dialect_reads(schema, read, read_as)
@@ -132,6 +133,7 @@ def follow(
         relation = names.of_caller(tracer.relation(root))
     if not repeated:
         _refuse_repeated(relation)
+    relation = as_written(relation, written, read_as)
     return Traced(relation, tuple(sorted(map(names.table, read))), root, tracer)
 
 

@@ -17,7 +17,14 @@ _PICKS_A_ROW = (exp.Lag, exp.Lead, exp.FirstValue, exp.LastValue, exp.NthValue)
 _UNKNOWN_AGGREGATES = frozenset({"QUANTILE_CONT", "QUANTILE_DISC", "STDEV", "STRING_AGG"})
 
 #: What chooses among values by a condition.
-_CHOICES = (exp.Case, exp.If, exp.Nvl2, exp.Nullif)
+_CHOICES = (exp.Case, exp.If, exp.Nvl2, exp.Nullif, exp.DecodeCase)
+
+#: Functions that make rows where they stand among the columns; sqlglot does not know all of Postgres'.
+_ROW_MAKERS = (exp.Unnest, exp.Explode, exp.ExplodingGenerateSeries)
+_UNKNOWN_ROW_MAKERS = frozenset(
+    {f"{kind}_{what}" for kind in ("JSON", "JSONB") for what in ("ARRAY_ELEMENTS", "ARRAY_ELEMENTS_TEXT", "EACH", "EACH_TEXT", "OBJECT_KEYS", "PATH_QUERY")}
+    | {"REGEXP_MATCHES", "REGEXP_SPLIT_TO_TABLE", "STRING_TO_TABLE", "GENERATE_SUBSCRIPTS"}
+)  # fmt: skip
 
 _TRANSPARENT = (exp.Alias, exp.Paren)
 _QUERIES = (exp.Select, exp.SetOperation, exp.Subquery)
@@ -29,6 +36,10 @@ class Expressions(ABC):
     @abstractmethod
     def column(self, column: exp.Column, scope: Scope) -> Flow:
         """What reaches `column`."""
+
+    @abstractmethod
+    def row(self, table: exp.TableColumn, scope: Scope) -> Flow:
+        """What reaches a whole row of a table, taken as one value."""
 
     @abstractmethod
     def query(self, node: exp.Expr) -> Relation:
@@ -48,10 +59,19 @@ class Expressions(ABC):
             if isinstance(node.this, exp.Star):
                 raise self.refuse(node, "a star inside an expression is not followed")
             return self.column(node, scope)
+        if isinstance(node, exp.Star):
+            raise self.refuse(node, "a star inside an expression is not followed")
+        if isinstance(node, exp.TableColumn):
+            return self.row(node, scope).through("expression")
         if isinstance(node, _QUERIES):
             return self._scalar(self.query(node))
         if isinstance(node, exp.Exists) and isinstance(node.this, _QUERIES):
             return Flow(indirect=self.query(node.this).rows)
+        steered = self._steered(node, scope)
+        return self._composed(node, scope) if steered is None else steered
+
+    def _steered(self, node: exp.Expr, scope: Scope) -> Flow | None:
+        """What reaches a value of which some parts only decide; None: each part is in it."""
         if isinstance(node, exp.Window):
             return self._window(node, scope)
         if isinstance(node, exp.Filter):
@@ -59,12 +79,12 @@ class Expressions(ABC):
             return merge((self.flow(node.this, scope), Flow(indirect=condition)))
         if isinstance(node, exp.Order):
             return self._ordered_value(node, scope)
-        if isinstance(node, (exp.ArgMax, exp.ArgMin)):
+        if isinstance(node, (exp.ArgMax, exp.ArgMin, exp.HavingMax)):
             by = self.decides(node.expression, scope, "sort")
             return merge((self.flow(node.this, scope).through("aggregation"), Flow(indirect=by)))
-        if isinstance(node, _CHOICES):
-            return self._choice(node, scope)
-        return self._composed(node, scope)
+        if isinstance(node, exp.WithinGroup):
+            return self._within_group(node, scope)
+        return self._choice(node, scope) if isinstance(node, _CHOICES) else None
 
     def decides(
         self, node: exp.Expr | None, scope: Scope, kind: IndirectKind
@@ -99,9 +119,9 @@ class Expressions(ABC):
         return merge((value, Flow(indirect=sorting)))
 
     def _composed(self, node: exp.Expr, scope: Scope) -> Flow:
-        if isinstance(node, exp.WithinGroup):
-            # The ordered column is the one aggregated: percentile_cont(0.5) WITHIN GROUP (ORDER BY x).
-            parts = [node.this, *(o.this for o in node.expression.expressions)]
+        if isinstance(node, exp.Count):
+            # COUNT(*) counts rows, whatever is in them.
+            parts = [part for part in node.iter_expressions() if not isinstance(part, exp.Star)]
             step: Transformation = "aggregation"
         else:
             # Chains such as a AND b AND c ... nest as deep as they are long; take them flat.
@@ -109,6 +129,15 @@ class Expressions(ABC):
             parts = list(node.flatten() if flat else node.iter_expressions())
             step = _step(node)
         return merge(self.flow(part, scope) for part in parts).through(step)
+
+    def _within_group(self, node: exp.WithinGroup, scope: Scope) -> Flow:
+        ordered = [part.this for part in node.expression.expressions]
+        value = self.flow(node.this, scope)
+        by = merge(self.flow(part, scope) for part in ordered)
+        if value.direct:  # ARRAY_AGG(x) WITHIN GROUP (ORDER BY y)
+            return merge((value.through("aggregation"), Flow(indirect=by.deciding("sort"))))
+        # The ordered column is the one aggregated: percentile_cont(0.5) WITHIN GROUP (ORDER BY x).
+        return merge((value, by)).through("aggregation")
 
     def _window(self, window: exp.Window, scope: Scope) -> Flow:
         indirect: frozenset[Influence] = frozenset()
@@ -134,6 +163,10 @@ def _branches(node: exp.Expr) -> tuple[list[exp.Expr], list[exp.Expr]]:
     """The conditions of a choice, and the values among which it chooses."""
     if isinstance(node, exp.Nullif):
         return [node.expression], [node.this]
+    if isinstance(node, exp.DecodeCase):
+        operand, *rest = node.expressions
+        default = rest[-1:] if len(rest) % 2 else []
+        return [operand, *rest[: len(rest) - len(default) : 2]], [*rest[1::2], *default]
     if isinstance(node, exp.Case):
         cases: list[exp.Expr] = node.args["ifs"]
         conditions = [part for part in (node.this, *(case.this for case in cases)) if part]
@@ -158,6 +191,12 @@ def is_aggregate(node: exp.Expr) -> bool:
     """Whether `node` is a function of many rows."""
     unknown = isinstance(node, exp.Anonymous) and node.name.upper() in _UNKNOWN_AGGREGATES
     return unknown or isinstance(node, exp.AggFunc)
+
+
+def makes_rows(node: exp.Expr) -> bool:
+    """Whether `node` is a function that makes rows of its argument."""
+    unknown = isinstance(node, exp.Anonymous) and node.name.upper() in _UNKNOWN_ROW_MAKERS
+    return unknown or isinstance(node, _ROW_MAKERS)
 
 
 def _from_using(node: exp.Expr) -> bool:

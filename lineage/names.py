@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
 from sqlglot import exp
+from sqlglot.dialects.dialect import Dialect, NormalizationStrategy
 from sqlglot.optimizer.normalize_identifiers import normalize_identifiers
 from sqlglot.schema import normalize_name
 
@@ -80,6 +81,19 @@ def as_dialect_reads(
 def normalised(tree: E, dialect: str) -> E:
     """The statement under the names that the dialect makes of those in it."""
     return normalize_identifiers(tree, dialect=dialect)
+
+
+def as_written(relation: Relation, written: Sequence[str], dialect: str) -> Relation:
+    """The relation with its outputs in the case of the text, where the dialect compares without case but keeps it.
+
+    Not where a star stands among them: its columns are not in the text.
+    """
+    strategy = Dialect.get_or_raise(dialect).normalization_strategy
+    same = [name.lower() for name in relation.names] == [name.lower() for name in written]
+    if strategy is not NormalizationStrategy.CASE_INSENSITIVE or not same:
+        return relation
+    flows = (flow for _, flow in relation.columns)
+    return replace(relation, columns=tuple(zip(written, flows, strict=True)))
 
 
 def _name(name: str, dialect: str, *, is_table: bool) -> str:

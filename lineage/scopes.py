@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from sqlglot import exp
@@ -37,9 +37,15 @@ def is_recursive(scope: Scope) -> bool:
 
 def joins_of(select: exp.Select) -> Iterable[exp.Join]:
     """The joins of a SELECT, those within parentheses included."""
-    for join in select.args.get("joins") or ():
-        yield join
-        yield from join.this.args.get("joins") or ()
+    yield from _joins(select)
     from_ = select.args.get("from_")
     if from_:
-        yield from from_.this.args.get("joins") or ()
+        yield from _joins(from_.this)
+
+
+def _joins(node: exp.Expr) -> Iterator[exp.Join]:
+    for join in node.args.get("joins") or ():
+        yield join
+        yield from _joins(join.this)
+    if isinstance(node, exp.Subquery) and isinstance(node.this, (exp.Table, exp.Subquery)):
+        yield from _joins(node.this)

@@ -12,7 +12,7 @@ from typing import Literal
 from sqlglot import exp
 
 from lineage.columns import SelectLineage, as_lineage, follow, parse
-from lineage.errors import LineageError, place
+from lineage.errors import LineageError, did_you_mean, place
 from lineage.flow import Influence, Relation, merge
 from lineage.names import CASE_SENSITIVE, as_dialect_reads, normalised
 from lineage.scopes import table_name
@@ -84,6 +84,8 @@ class _Statement:
     def __init__(self, sql: str, tree: exp.Expr, schema: Schema, dialect: str | None) -> None:
         self._sql, self._schema, self._dialect = sql, schema, dialect
         self._tree = normalised(tree, dialect or CASE_SENSITIVE)
+        if not isinstance(tree, exp.Query):
+            _without_defaults(self._tree)
 
     def lineage(self) -> StatementLineage:
         """What the statement does."""
@@ -160,11 +162,12 @@ class _Statement:
 
     def _update(self, tree: exp.Expr) -> StatementLineage:
         from_ = tree.args.get("from_")
-        values = self._set_values(tree.expressions, tree.this, None)
-        tables = [tree.this, *([from_.this] if from_ else [])]
-        part = self._values(values, tables, [], tree.args.get("where"))
-        target = tree.this.copy()
+        named = _named_in(from_, tree.this) if from_ else None
+        tables = [*([] if named else [tree.this]), *([from_.this] if from_ else [])]
+        target = (named or tree.this).copy()
         target.set("joins", None)
+        values = self._set_values(tree.expressions, target, None)
+        part = self._values(values, tables, [], tree.args.get("where"))
         return self._written("UPDATE", target, [part])
 
     def _delete(self, tree: exp.Expr) -> StatementLineage:
@@ -190,7 +193,11 @@ class _Statement:
         for each in assignments:
             if isinstance(each, exp.Star) and using is not None:
                 values |= self._by_name(target, using)
-            elif isinstance(each, exp.EQ) and isinstance(each.this, exp.Column):
+            elif (
+                isinstance(each, exp.EQ)
+                and isinstance(each.this, exp.Column)
+                and each.this.table in ("", target.alias_or_name)
+            ):
                 values[each.this.name] = each.expression
             else:
                 raise self._refuse(each, f"SET {each.sql()} is not followed")
@@ -307,6 +314,8 @@ class _Statement:
         parts, name = list(parts), table_name(target)
         known = as_dialect_reads(self._schema, (name,), self._dialect or CASE_SENSITIVE)
         written = dict.fromkeys(column for part in parts for column in part.columns.names)
+        if not kind.startswith("CREATE"):
+            self._refuse_unknown(name, written, known.schema.get(name, tuple(written)))
         rows = frozenset[Influence]().union(*(part.columns.rows for part in parts))
         columns = tuple(
             (known.column(name, column)[1], merge(f for p in parts for f in p.columns.find(column)))
@@ -317,6 +326,13 @@ class _Statement:
         return StatementLineage(kind, known.table(name), lineage)
 
     # ---- NAMES ---- #
+
+    def _refuse_unknown(self, table: str, written: Iterable[str], known: Collection[str]) -> None:
+        for column in written:
+            if column not in known:
+                named = (i for i in self._tree.find_all(exp.Identifier) if i.name == column)
+                message = f"no column '{column}' in {table}"
+                raise self._refuse(next(named, self._tree), message, did_you_mean(column, known))
 
     def _columns_of(self, table: exp.Expr) -> tuple[str, ...]:
         assert isinstance(table, exp.Table)  # noqa: S101 - a target is one
@@ -345,3 +361,18 @@ def _as_table(query: exp.Expr, name: str, columns: Iterable[str]) -> exp.Expr:
         values.set("alias", alias)
         return values
     return exp.Subquery(this=query.copy(), alias=alias)
+
+
+def _without_defaults(tree: exp.Expr) -> None:
+    """Each DEFAULT that stands for a value as a constant: sqlglot reads a column of that name."""
+    for column in list(tree.find_all(exp.Column)):
+        if column.sql().upper() == "DEFAULT":
+            column.replace(exp.Null())
+
+
+def _named_in(from_: exp.Expr, target: exp.Expr) -> exp.Expr | None:
+    """The table of FROM that the target names by its alias, as T-SQL writes UPDATE t ... FROM db.s.t AS t."""
+    joins = [*(from_.this.args.get("joins") or ())]
+    tables = [from_.this, *(join.this for join in joins)]
+    same = (t for t in tables if isinstance(t, exp.Table) and t.alias == target.name)
+    return None if target.args.get("db") else next(same, None)

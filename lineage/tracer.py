@@ -7,10 +7,10 @@ from contextlib import contextmanager
 
 from sqlglot import exp
 from sqlglot.optimizer import Scope
-from sqlglot.optimizer.scope import find_all_in_scope, walk_in_scope
+from sqlglot.optimizer.scope import walk_in_scope
 
 from lineage.errors import LineageError, did_you_mean, place
-from lineage.expression import Expressions, is_aggregate
+from lineage.expression import Expressions, is_aggregate, makes_rows
 from lineage.flow import Flow, Influence, Relation, Source, merge
 from lineage.scopes import Reference, is_recursive, joins_of, table_name
 
@@ -114,6 +114,17 @@ class Tracer(Expressions):
                 return flows[0]
             at = at.parent if at.can_be_correlated else None
         raise self._unknown(column, scope)
+
+    def row(self, table: exp.TableColumn, scope: Scope) -> Flow:
+        """What reaches a whole row of a table, of `scope` or of a query around it: all its columns."""
+        at: Scope | None = scope
+        while at is not None:
+            source = self._sources(at).get(table.name)
+            if source is not None:
+                columns = (_column_at(table, name) for name in self._names(source))
+                return merge(flow for column in columns for flow in self._read(source, column))
+            at = at.parent if at.can_be_correlated else None
+        raise self.refuse(table, f"no column or table '{table.name}'")
 
     def refuse(self, node: exp.Expr, message: str, hint: str | None = None) -> LineageError:
         """The error to raise about `node`, with its place in the SQL."""
@@ -236,8 +247,9 @@ class Tracer(Expressions):
             rows |= self.decides(select.args.get(clause), scope, "filter")
         rows |= self._groups(select, scope, outputs)
         for projection in select.expressions:
-            for exploded in find_all_in_scope(projection, exp.Unnest, exp.Explode):
-                rows |= self.flow(exploded, scope).deciding("join")
+            for node in walk_in_scope(projection):
+                if makes_rows(node):
+                    rows |= self.flow(node, scope).deciding("join")
         return frozenset(rows)
 
     def _groups(self, select: exp.Select, scope: Scope, outputs: Relation) -> frozenset[Influence]:
@@ -374,3 +386,10 @@ class Tracer(Expressions):
         if isinstance(ordinal, exp.Identifier):
             names, flows = [*names, ordinal.name], [*flows, Flow()]
         return Relation(tuple(zip(names, flows, strict=True)), rows)
+
+
+def _column_at(table: exp.TableColumn, name: str) -> exp.Column:
+    """A column, at the place of the word that stands for the whole row."""
+    identifier = exp.to_identifier(name)
+    identifier.meta.update(table.this.meta)
+    return exp.Column(this=identifier)

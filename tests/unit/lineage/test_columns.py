@@ -525,7 +525,7 @@ def test_tables_are_listed_without_a_schema() -> None:
 
 def test_a_dialect_decides_about_letters_case() -> None:
     lineage = trace(f"SELECT AMOUNT AS Total FROM {ORDERS}", SCHEMA, dialect="duckdb")
-    assert outputs_of(lineage) == {"total": "orders.amount"}
+    assert outputs_of(lineage) == {"Total": "orders.amount"}
 
 
 def test_odd_names_are_taken_as_they_are() -> None:

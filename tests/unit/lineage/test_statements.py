@@ -50,7 +50,14 @@ CASES = [
     ("tsql", "WITH s AS (SELECT id, y FROM db.s.u) MERGE INTO db.s.t AS t USING s ON t.id = s.id"
      " WHEN NOT MATCHED BY SOURCE AND t.w > 1 THEN DELETE WHEN NOT MATCHED BY TARGET THEN INSERT (id, v) VALUES (s.id, s.y);",
      "MERGE db.s.t: id = u.id; v = u.y | t.id join, t.w filter, u.id join"),
+    ("postgres", "MERGE INTO db.s.t t USING db.s.u u ON t.id = u.id WHEN MATCHED AND u.y > 1 THEN DO NOTHING"
+     " WHEN MATCHED THEN UPDATE SET v = u.x, w = DEFAULT WHEN NOT MATCHED AND u.x > 2 THEN INSERT (id, v) VALUES (u.id, u.v)"
+     " WHEN NOT MATCHED BY SOURCE THEN UPDATE SET w = t.v",
+     "MERGE db.s.t: v = u.v + u.x; w = t.v; id = u.id | t.id join, u.id join, u.x filter, u.y filter"),
     # ---- UPDATE, DELETE ---- #
+    ("postgres", "UPDATE db.s.t SET v = DEFAULT, w = v", "UPDATE db.s.t: v = ; w = t.v"),
+    ("tsql", "UPDATE t SET t.v = u.x FROM db.s.t AS t INNER JOIN db.s.u AS u ON u.id = t.id WHERE u.y > 1",
+     "UPDATE db.s.t: v = u.x | t.id join, u.id join, u.y filter"),
     ("postgres", "UPDATE db.s.t AS t SET v = s.x, w = t.w || 'z' FROM db.s.u AS s WHERE t.id = s.id",
      "UPDATE db.s.t: v = u.x; w = t.w (expression) | t.id filter, u.id filter"),
     ("mysql", "UPDATE db.s.t AS t JOIN db.s.u AS s ON t.id = s.id SET t.v = s.x",
@@ -78,6 +85,10 @@ def test_a_statement_is_followed(
         ("INSERT INTO db.s.t (id) SELECT »nope FROM db.s.u", "no column 'nope'"),
         ("MERGE INTO db.s.t AS t USING db.s.u AS u ON t.id = u.id WHEN MATCHED THEN UPDATE SET v = »z.x", "no column 'z.x'"),
         ("UPDATE db.s.t SET v = »nope", "no column 'nope'"),
+        ("UPDATE db.s.t SET »nope = 1", "no column 'nope' in db.s.t"),
+        ("INSERT INTO db.s.t (id, »nope) SELECT id, x FROM db.s.u", "no column 'nope' in db.s.t"),
+        ("UPDATE db.s.t AS t SET »u.y = t.w FROM db.s.u AS u", "SET u.y = t.w is not followed"),
+        ("UPDATE db.s.t AS t SET »t.v.a = 1", "SET t.v.a = 1 is not followed"),
         ("DROP TABLE db.s.t", "DROP is not followed"),
         ("CREATE TABLE db.s.n (a INT)", "CREATE TABLE without a SELECT is not followed"),
         ("INSERT INTO db.s.t (id) VALUES (1); INSERT INTO db.s.t (id) VALUES (2)", "expected one statement, found 2"),
