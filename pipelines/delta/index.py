@@ -27,6 +27,7 @@ import polars as pl
 from pyroaring import BitMap64
 
 from pipelines.delta.columns import forget_columns
+from pipelines.delta.kept import Kept
 from pipelines.delta.rows import location_of
 from pipelines.delta.snapshot import ActiveFile, Snapshot
 
@@ -157,6 +158,11 @@ class _How:
 # ---- RUNS ---- #
 
 
+#: Arrays stay mapped from one batch to the next: to map one anew costs a page fault a page that is read
+#: again. The pages are the file's own, which the system takes back when it wants memory.
+_mapped = Kept[Path, _Ints](64)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Run:
     """Sorted keys of some data files; arrays lie in files and are read where they are searched."""
@@ -169,7 +175,12 @@ class _Run:
 
     def array(self, part: str) -> _Ints:
         """One of the run's columns: `high`, `low`, `file`, `row`."""
-        return np.load(self.folder / f"{self.name}.{part}.npy", mmap_mode="r")
+        path = self.folder / f"{self.name}.{part}.npy"
+        held = _mapped.get(path)
+        if held is None:
+            held = np.load(path, mmap_mode="r")
+            _mapped.put(path, held)
+        return held
 
     def find(
         self, high: _Ints, low: _Ints | None, most: int | None
@@ -294,6 +305,7 @@ def _delete(described: Path) -> None:
     """A run's description first, so that nobody begins to read what is going."""
     described.unlink(missing_ok=True)
     for path in described.parent.glob(f"{described.stem}.*"):
+        _mapped.drop(path)
         path.unlink(missing_ok=True)
 
 

@@ -26,3 +26,7 @@ class Kept(Generic[K, V]):
         self._values[key] = value
         while len(self._values) > self._most:
             self._values.pop(next(iter(self._values)), None)
+
+    def drop(self, key: K) -> None:
+        """Holds the value of a key no longer."""
+        self._values.pop(key, None)
