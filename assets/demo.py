@@ -84,8 +84,8 @@ STORIES: Mapping[str, Story] = {
             domain="research",
             title="A research system of two months, with people who withdraw their consent",
             tell=lambda seed: demo_research.generate(seed=seed),
-            gold="SELECT study_id, study_type, impressions, visits, applications, approved, completions, completion_percent, target_percent FROM gold.research.study_funnel ORDER BY study_id",
-            number=ColumnRef("gold.research.study_outcomes", "mean_quality"),
+            gold="SELECT study_id, study_type, visits, applications, approved, completions, completion_percent FROM gold.research.study_funnel ORDER BY study_id",
+            number=ColumnRef("gold.research.study_funnel", "completion_percent"),
         ),
     )
 }

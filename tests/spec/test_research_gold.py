@@ -90,10 +90,9 @@ GOLD = {
         SELECT o.*, rounded(100 * f.completions, f.approved) AS completion_percent, rank() OVER (PARTITION BY o.study_type ORDER BY mean_quality DESC) AS quality_rank, count(*) OVER kind AS studies_compared,
           rounded(mean_quality * studies_compared - sum(mean_quality) OVER kind, studies_compared) AS quality_difference, rounded(o.compensation, o.completions) AS compensation_each,
           rounded(100 * o.compensation, l.budget) AS budget_percent FROM outcomes AS o JOIN funnel AS f USING (study_id) JOIN l USING (study_id) WINDOW kind AS (PARTITION BY o.study_type)""",
-    "summary_metrics": """
+    "summary_metrics": """SELECT *, rounded(100 * completions, applications_approved) AS completion_percent FROM (
         SELECT now_() AS as_of, (SELECT count(*) FROM l) AS studies_total, (SELECT count(*) FROM l WHERE status IN ('recruiting', 'running')) AS studies_active, (SELECT count(*) FROM p) AS participants,
-          count(*) AS applications, count(*) FILTER (status = 'submitted') AS applications_undecided, count(*) FILTER (status = 'approved') AS applications_approved,
-          n AS completions, rounded(100 * n, applications_approved) AS completion_percent FROM a, (SELECT count(*) AS n FROM c) GROUP BY n""",
+          count(*) AS applications, count(*) FILTER (status = 'submitted') AS applications_undecided, count(*) FILTER (status = 'approved') AS applications_approved, (SELECT count(*) FROM c) AS completions FROM a)""",
 }  # fmt: skip
 
 CATALOG = only("research")
