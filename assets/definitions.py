@@ -7,6 +7,7 @@ import dagster as dg
 from assets.arrivals import inbox_sensor
 from assets.exporting import export_asset
 from assets.factory import bronze_assets, gold_asset, lineage_asset, silver_asset, source_assets
+from assets.reporting import report_asset, reports_of, with_links
 from assets.schedules import alerts_sensor, everything, news_sensor, nightly, upkeep, upkeep_nightly
 from pipelines.contract import Catalog, load_catalog
 from pipelines.provenance import lineage_of
@@ -27,6 +28,11 @@ def definitions_of(catalog: Catalog) -> dg.Definitions:
         export_asset(catalog, contract, lineage[contract.table])
         for contract in catalog.layer("export")
     ]
+    reports, folder = reports_of(catalog)
+    pages = list[dg.AssetsDefinition]()
+    if folder is not None:
+        gold = with_links(gold, reports, folder)
+        pages = [report_asset(catalog, reports, domain, folder) for domain in reports]
     return dg.Definitions(
         assets=[
             *source_assets(catalog),
@@ -34,6 +40,7 @@ def definitions_of(catalog: Catalog) -> dg.Definitions:
             *silver,
             *gold,
             *exports,
+            *pages,
             lineage_asset(catalog),
         ],
         jobs=[everything, upkeep],

@@ -218,11 +218,12 @@ def unproven(catalog: Catalog) -> Mapping[str, ContractError]:
         ContractError: when gold tables read each other in a circle.
     """
     tables, failed = known_lineage(catalog)
-    leaks = leaks_of(catalog, tables, _classes(catalog), columns_of(catalog))
+    leaks = leaks_of(catalog, tables, classes_in(catalog), columns_of(catalog))
     return failed | {table: ContractError("\n".join(told)) for table, told in leaks.items()}
 
 
-def _classes(catalog: Catalog) -> Mapping[ColumnRef, str]:
+def classes_in(catalog: Catalog) -> Mapping[ColumnRef, str]:
+    """The class of every column of every table of these contracts."""
     return classes_of(catalog, {c.table: source_of(c) for c in catalog.layer("silver")})
 
 
@@ -230,7 +231,7 @@ def _privacy(
     catalog: Catalog, columns: Mapping[str, Mapping[str, str]]
 ) -> tuple[list[str], list[str]]:
     """The leaks, and notes on what secret columns decide about."""
-    tables, classes = lineage_of(catalog), _classes(catalog)
+    tables, classes = lineage_of(catalog), classes_in(catalog)
     leaks = leaks_of(catalog, tables, classes, columns)
     told: dict[tuple[str, str, str], list[str]] = {}
     for each in influences_of(tables, classes):

@@ -26,6 +26,7 @@ _PLAIN = (
     "MEDALLION_CATALOG",
     "MEDALLION_INBOX",
     "MEDALLION_EXPORTS",
+    "MEDALLION_REPORTS",
     "MEDALLION_MASK_SALT",
     "MEDALLION_OPENLINEAGE_OUTBOX",
 )
@@ -105,6 +106,8 @@ class Settings:
     apis: Options = field(default_factory=Options)
     #: The folder or object-store URL of exports; beside the layers of the lake when left out.
     exports: str | None = None
+    #: The folder of reports' pages; beside the layers of a lake on this machine when left out.
+    reports: Path | None = None
     #: Whether OpenLineage's own settings name a listener, and where events wait for it.
     openlineage: bool = False
     outbox: Path = field(default_factory=lambda: Path(".openlineage"))
@@ -127,6 +130,12 @@ class Settings:
     def exports_root(self) -> str:
         """Where exports lie."""
         return self.exports or f"{self.lake.rstrip('/')}/export"
+
+    @property
+    def reports_folder(self) -> Path | None:
+        """Where reports' pages lie; None where the lake is no folder and nobody said."""
+        beside = None if "://" in self.lake else Path(self.lake) / "_reports"
+        return self.reports or beside
 
     @property
     def brokers(self) -> str:
@@ -184,6 +193,9 @@ def load_settings(
         else None,
         exports=_expanded(ours.get("MEDALLION_EXPORTS")),
         apis=Options(_below(ours, _API, "_")),
+        reports=Path(ours["MEDALLION_REPORTS"]).expanduser()
+        if "MEDALLION_REPORTS" in ours
+        else None,
         openlineage=_openlineage_told(given),
         outbox=_outbox(given),
         job_namespace=given.get("OPENLINEAGE_NAMESPACE") or defaults.job_namespace,

@@ -21,6 +21,7 @@ from pipelines.cli.person import app as person_app
 from pipelines.cli.proof import app as proof_app
 from pipelines.cli.quality import quality_app
 from pipelines.cli.quarantine import quarantine_app
+from pipelines.cli.report import app as report_app
 from pipelines.cli.show import err
 from pipelines.cli.steps import app as steps_app
 from pipelines.cli.upkeep import app as upkeep_app
@@ -42,6 +43,7 @@ app.add_typer(again_app)
 app.add_typer(upkeep_app)
 app.add_typer(catalog_app)
 app.add_typer(lineage_app)
+app.add_typer(report_app)
 app.add_typer(person_app)
 app.add_typer(explain_app)
 app.add_typer(export_app)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import chain
 from pathlib import Path
 from typing import Annotated
 
@@ -21,6 +22,7 @@ from pipelines.contract import Contract, load_catalog
 from pipelines.contract.importer import from_database, from_stream, place, skeleton
 from pipelines.contract.rules import rules_of
 from pipelines.errors import ContractError
+from pipelines.report import load_reports, refuse_faulty
 from pipelines.settings import load_settings
 
 contract_app = typer.Typer(help="Check, write and import contracts.", no_args_is_help=True)
@@ -29,7 +31,7 @@ contract_app.command("diff")(contract_diff)
 
 @contract_app.command("check")
 def contract_check(assets: AssetsOption = None, as_json: JsonOption = False) -> None:
-    """Check every contract, rule and SQL file; exit code 11 when one is at fault.
+    """Check every contract, rule, SQL file and report; exit code 11 when one is at fault.
 
     Example:
         medallion contract check --assets my/assets
@@ -41,6 +43,7 @@ def contract_check(assets: AssetsOption = None, as_json: JsonOption = False) -> 
         raise ContractError("\n".join(faults))
     findings = check_sql(catalog)
     refuse(findings)
+    refuse_faulty(catalog, chain.from_iterable(load_reports(catalog.root).values()))
     rows = [
         {
             "table": c.table,

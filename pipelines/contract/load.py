@@ -91,11 +91,11 @@ def load_catalog(root: Path) -> Catalog:
     return Catalog(root, {contract.table: contract for contract in ordered})
 
 
-def load_contract(path: Path) -> Contract:
-    """The contract in one YAML file.
+def read_mapping(path: Path, what: str, begin: str) -> tuple[yaml.Node, dict[str, Any]]:
+    """A YAML file that holds one mapping, with its node, which knows the lines.
 
     Raises:
-        ContractError: with file and line of each fault, and what to write instead.
+        ContractError: when it is none, or a key stands twice; `begin` is the hint how one begins.
     """
     try:
         text = path.read_text("utf-8")
@@ -108,13 +108,22 @@ def load_contract(path: Path) -> Contract:
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise ContractError(f"{path}: not YAML: {' '.join(str(error).split())}") from error
     if not isinstance(document, dict) or node is None:
-        raise ContractError(
-            f"{path}:1: a contract is a mapping",
-            hint="start it with 'table: silver.<domain>.<name>'",
-        )
+        raise ContractError(f"{path}:1: {what} is a mapping", hint=begin)
     repeated = _repeated_key(node)
     if repeated is not None:
         raise ContractError(f"{path}:{repeated[1]}: key '{repeated[0]}' stands twice")
+    return node, document
+
+
+def load_contract(path: Path) -> Contract:
+    """The contract in one YAML file.
+
+    Raises:
+        ContractError: with file and line of each fault, and what to write instead.
+    """
+    node, document = read_mapping(
+        path, "a contract", "start it with 'table: silver.<domain>.<name>'"
+    )
     sql_path = path.with_suffix(".sql")
     sql = sql_path.read_text("utf-8") if sql_path.is_file() else None
     for name in ("path", "sql"):
@@ -127,7 +136,9 @@ def load_contract(path: Path) -> Contract:
         contract = Contract.model_validate(given)
     except ValidationError as error:
         raise ContractError(
-            "\n".join(_explain(path, node, fault) for fault in error.errors())
+            "\n".join(
+                explain(path, node, fault, Contract, "a contract") for fault in error.errors()
+            )
         ) from error
     _refuse_misplaced(contract, path)
     return contract
@@ -180,18 +191,19 @@ def _reference_faults(
         )
 
 
-def _explain(path: Path, node: yaml.Node, fault: Any) -> str:
+def explain(path: Path, node: yaml.Node, fault: Any, model: type[BaseModel], what: str) -> str:
+    """A fault that Pydantic found in a file's mapping: where it is, and what to write instead."""
     context: Mapping[str, Any] = fault.get("ctx", {})
     location: tuple[str | int, ...] = context.get("place") or fault["loc"]
-    place = ".".join(str(part) for part in location if part != "[key]") or "contract"
+    place = ".".join(str(part) for part in location if part != "[key]") or what.split()[-1]
     line = _line_of(node, location)
     if fault["type"] == "extra_forbidden":
-        hint = did_you_mean(str(location[-1]), _known_keys(location[:-1]))
-        text = f"{path}:{line}: '{place}' is not a key of a contract"
+        hint = did_you_mean(str(location[-1]), _known_keys(model, location[:-1]))
+        text = f"{path}:{line}: '{place}' is not a key of {what}"
         return text + (
             f"\n  Hint: {hint}"
             if hint
-            else f"\n  Hint: the keys here are {', '.join(_known_keys(location[:-1]))}"
+            else f"\n  Hint: the keys here are {', '.join(_known_keys(model, location[:-1]))}"
         )
     message = str(fault["msg"]).removeprefix("Value error, ")
     told = f"\n  Hint: {context['hint']}" if context.get("hint") else ""
@@ -238,9 +250,9 @@ def _repeated_key(node: yaml.Node) -> tuple[str, int] | None:
     return None
 
 
-def _known_keys(location: tuple[str | int, ...]) -> list[str]:
+def _known_keys(root: type[BaseModel], location: tuple[str | int, ...]) -> list[str]:
     """The keys that the model allows at `location`, found by walking its annotations."""
-    model: Any = Contract
+    model: Any = root
     for part in location:
         if isinstance(model, type) and issubclass(model, BaseModel):
             known = model.model_fields.get(str(part))
