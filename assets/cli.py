@@ -13,7 +13,16 @@ import typer
 
 import assets.following  # pyright: ignore[reportUnusedImport] - adds its command
 import assets.generator.command  # noqa: F401 # pyright: ignore[reportUnusedImport] - adds its command
-from assets.demo import STORIES, assets_of, chosen_stories, fill_inbox, out, prove, show
+from assets.demo import (
+    STORIES,
+    assets_of,
+    chosen_stories,
+    fill_inbox,
+    out,
+    prove,
+    show,
+    write_registry,
+)
 from pipelines.capture.embedded import EmbeddedBroker, Outgoing
 from pipelines.cli import app
 from pipelines.cli import main as run_main
@@ -51,7 +60,7 @@ def demo(
     shutil.rmtree(folder, ignore_errors=True)
     home = _dagster_home(folder / "dagster")
     lake, contracts = Lake(str(folder / "lake")), assets_of(stories, folder / "assets")
-    told = {story.domain: story.tell(seed) for story in stories}
+    told = {story.domain: story.told(seed) for story in stories}
     fill_inbox(list(told.values()), folder / "inbox")
     with EmbeddedBroker() as broker:
         for story in stories:
@@ -67,6 +76,7 @@ def demo(
             MEDALLION_BOOTSTRAP=broker.bootstrap,
             MEDALLION_ASSETS=str(contracts),
             MEDALLION_INBOX=str(folder / "inbox"),
+            MEDALLION_REGISTRY=str(write_registry(stories, folder / "registry.json")),
             DAGSTER_HOME=str(home),
         )
         with out.status("Dagster captures, applies and builds every table"):

@@ -2,17 +2,26 @@
 
 from __future__ import annotations
 
+import json
 import os
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
 import polars as pl
 from rich.console import Console
 
-from assets import demo_interactions, demo_marketing, demo_research, demo_shop, demo_tasks
+from assets import (
+    demo_documents,
+    demo_interactions,
+    demo_marketing,
+    demo_research,
+    demo_shop,
+    demo_tasks,
+)
+from assets.demo_order_events import REGISTRY
 from assets.demo_source import Record, Row
 from lineage.graph import ColumnRef, LineageGraph
 from lineage.render import tree
@@ -47,6 +56,31 @@ class Story:
     """A query over one of its gold tables, which it is shown under."""
     number: ColumnRef
     """The column whose origin is drawn."""
+    beside: Callable[[int], Told] | None = None
+    """What other sources than the domain's database send."""
+    registry: Mapping[str, Mapping[str, object]] = field(
+        default_factory=dict[str, Mapping[str, object]]
+    )
+    """The schema registry of its Avro messages, as a file holds it."""
+
+    def told(self, seed: int) -> Told:
+        """All that the story sends, in the order of time."""
+        if self.beside is None:
+            return self.tell(seed)
+        both = (self.tell(seed), self.beside(seed))
+        records = [record for each in both for record in each.records]
+        return _Together(
+            records=sorted(records, key=lambda record: record.timestamp_ms),
+            files={name: data for each in both for name, data in each.files.items()},
+            truth={table: rows for each in both for table, rows in each.truth.items()},
+        )
+
+
+@dataclass(slots=True, kw_only=True)
+class _Together:
+    records: list[Record]
+    files: dict[str, bytes]
+    truth: dict[str, dict[str, Row]]
 
 
 STORIES: Mapping[str, Story] = {
@@ -58,6 +92,8 @@ STORIES: Mapping[str, Story] = {
             tell=lambda seed: demo_shop.generate(seed=seed),
             gold="SELECT order_date_key, order_count, total_revenue, avg_order_value, unique_customers FROM gold.commerce.daily_sales ORDER BY order_date_key",
             number=ColumnRef("gold.commerce.daily_sales", "total_revenue"),
+            beside=lambda seed: demo_documents.generate(seed=seed),
+            registry=REGISTRY,
         ),
         Story(
             domain="tasks",
@@ -123,6 +159,18 @@ def fill_inbox(told: Sequence[Told], folder: Path) -> None:
     for number, (name, data) in enumerate(files):
         (folder / name).write_bytes(data)
         os.utime(folder / name, (since + number, since + number))
+
+
+def write_registry(stories: Sequence[Story], file: Path) -> Path:
+    """A file of the schemas that the stories' Avro messages are written with."""
+    told = {
+        part: {
+            key: value for story in stories for key, value in story.registry.get(part, {}).items()
+        }
+        for part in ("schemas", "subjects", "compatibility")
+    }
+    file.write_text(json.dumps(told))
+    return file.absolute()
 
 
 # ---- SHOW ---- #

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
-from pipelines.change.schema import MessageSchema, by_path
+from pipelines.change.schema import MessageSchema, by_path, is_bare_number
 from pipelines.contract import Column, Contract, DataType
 from pipelines.contract.model import ROW_ID
 from pipelines.contract.types import FLOATS, INTEGERS, TIMESTAMPS, parse_type
@@ -177,10 +177,16 @@ def _names(contract: Contract, told: Mapping[str, Mapping[str, Any]]) -> Iterato
 # ---- TYPES ---- #
 
 
+#: Encodings by which the contract knows better than the schema what values are.
+_AS_TOLD = ("uint64", "bits", "utf8", "timeuuid")
+
+
 def compare(column: Column, field: Mapping[str, Any]) -> Kind | None:
     """Whether a field's values are more, fewer or others than a column's type holds; None: the same."""
     declared, text = column.type, type_of(field)
-    if declared.kind in ("string", "json") or column.encoding in ("uint64", "bits", "utf8"):
+    if declared.kind in ("string", "json") or column.encoding in _AS_TOLD:
+        return None
+    if column.encoding is not None and is_bare_number(field):
         return None
     now = parse_type(text)
     return _compare(declared, now, str(field.get("name") or ""))

@@ -174,14 +174,14 @@ def writings(contract: Contract, block: MessageSchema | None) -> dict[str, Writi
             result[name] = _declared(column, source)
             if block is not None and column.default is not None:
                 result[name] = replace(result[name], default=column.default)
-        elif column.encoding in _ALWAYS or (column.encoding and _is_bare_number(described)):
+        elif column.encoding in _ALWAYS or (column.encoding and is_bare_number(described)):
             result[name] = _declared(column, source)
         else:
             result[name] = _described(column.type, described, source)
     return result
 
 
-def _is_bare_number(field: Mapping[str, Any]) -> bool:
+def is_bare_number(field: Mapping[str, Any]) -> bool:
     """Whether a field is a whole number of which the schema does not say what it counts."""
     return str(field.get("type")).startswith("int") and not field.get("name")
 

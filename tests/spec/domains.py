@@ -16,6 +16,7 @@ import polars as pl
 import polars.selectors as cs
 
 from assets.demo_source import PLACEHOLDER, Database, Record, recorded_lines
+from pipelines.avro import Wire
 from pipelines.contract import Catalog, load_catalog
 from pipelines.cut import plan_cut
 from pipelines.gold import Built
@@ -48,8 +49,8 @@ def only(domain: str) -> Catalog:
 class Refinery:
     """A lake that takes in pieces of a stream."""
 
-    def __init__(self, folder: Path, domain: str) -> None:
-        self.folder, self.catalog = folder, only(domain)
+    def __init__(self, folder: Path, domain: str, wire: Wire | None = None) -> None:
+        self.folder, self.catalog, self.wire = folder, only(domain), wire
         self.lake, self.taken = Lake(str(folder / "lake")), list[Record]()
 
     def take(self, records: Sequence[Record]) -> list[Built]:
@@ -57,7 +58,7 @@ class Refinery:
         self.taken += records
         file = self.folder / f"{len(self.taken)}.jsonl"
         file.write_text("\n".join(recorded_lines(self.taken)))
-        capture_file(self.lake, self.catalog, file)
+        capture_file(self.lake, self.catalog, file, wire=self.wire)
         return self._refine(NOW)
 
     def catch_up(self, bootstrap: str) -> None:
