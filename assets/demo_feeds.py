@@ -163,13 +163,14 @@ def _avro(schema: Any, value: Any) -> bytes:
     """A value in Avro's binary encoding; of unions `["null", ...]` alone."""
     if isinstance(schema, list):
         return _long(0) if value is None else _long(1) + _avro(schema[1], value)
-    kind = schema if isinstance(schema, str) else schema["type"]
+    told: Row = {"type": schema} if isinstance(schema, str) else schema
+    kind = told["type"]
     if isinstance(kind, dict | list):
         return _avro(kind, value)
     if kind == "record":
-        return b"".join(_avro(each["type"], value[each["name"]]) for each in schema["fields"])
+        return b"".join(_avro(each["type"], value[each["name"]]) for each in told["fields"])
     if kind == "enum":
-        return _long(schema["symbols"].index(value))
+        return _long(told["symbols"].index(value))
     if kind == "string":
         return _long(len(value.encode())) + value.encode()
     return struct.pack("<d", value) if kind == "double" else _long(value)
