@@ -132,7 +132,7 @@ def follow(
         tracer = Tracer(sql, names.schema, root)
         relation = names.of_caller(tracer.relation(root))
     if not repeated:
-        _refuse_repeated(relation)
+        _refuse_repeated(sql, tree, relation)
     relation = as_written(relation, written, read_as)
     return Traced(relation, tuple(sorted(map(names.table, read))), root, tracer)
 
@@ -201,7 +201,9 @@ def parse(sql: str, dialect: str | None) -> list[exp.Expr]:
 def _parse(sql: str, dialect: str | None) -> exp.Query:
     statements = parse(sql, dialect)
     if len(statements) != 1:
-        raise LineageError(f"expected one statement, found {len(statements)}")
+        line, column = place(sql, statements[1]) if statements else (None, None)
+        message = f"expected one statement, found {len(statements)}"
+        raise LineageError(message, line=line, column=column)
     (statement,) = statements
     if not isinstance(statement, (exp.Select, exp.SetOperation, exp.Subquery)):
         line, column = place(sql, statement)
@@ -283,13 +285,14 @@ def _refuse_unnamed(sql: str, tree: exp.Query) -> None:
             raise LineageError(message, line=line, column=column, hint="name it: ... AS name")
 
 
-def _refuse_repeated(relation: Relation) -> None:
+def _refuse_repeated(sql: str, tree: exp.Query, relation: Relation) -> None:
     for name in relation.names:
         if relation.names.count(name) > 1:
+            again = [each for each in tree.selects if each.output_name == name]
+            line, column = place(sql, again[-1] if again else tree)
             message = f"output column '{name}' appears {relation.names.count(name)} times"
-            raise LineageError(
-                message, hint="select the columns by name, with AS where they repeat"
-            )
+            hint = "select the columns by name, with AS where they repeat"
+            raise LineageError(message, line=line, column=column, hint=hint)
 
 
 def _qualified(

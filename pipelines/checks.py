@@ -5,6 +5,7 @@ The types are those that the engine itself infers over empty tables, so no secon
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
@@ -15,7 +16,7 @@ import polars as pl
 from sqlglot.optimizer import Scope
 
 from lineage.columns import Traced, table_places, traced
-from lineage.errors import LineageError, place
+from lineage.errors import LineageError, place, position
 from lineage.graph import ColumnRef
 from lineage.ways import label_of, projection_of
 from pipelines.contract import Catalog, Contract, DataType, did_you_mean
@@ -29,6 +30,10 @@ Place = tuple[int | None, int | None]
 Types = Mapping[str, Mapping[str, pl.DataType]]
 
 _NOWHERE: Place = (None, None)
+
+#: How the engine's messages tell a place, and the words of the SQL in them.
+_ENGINE_PLACE = re.compile(r" at Line: (\d+), Column: (\d+)")
+_QUOTED = re.compile(r"['\"`](\w+)['\"`]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,12 +70,14 @@ def check_sql(catalog: Catalog) -> Findings:
         sql = contract.path.with_suffix(".sql")
         try:
             found = traced(contract.sql or "", columns)
+            notes += list(_unused(contract, found))
+            for scope in found.tracer.unread():
+                found.tracer.relation(scope)  # nobody reads it, but the engine does
         except LineageError as error:
             faults.append(Finding(sql, error.message, (error.line, error.column), error.hint))
             continue
         own = [*_skipped_layers(contract), *_other_columns(contract, found)]
         faults += own or _wrong_types(contract, found, types)
-        notes += _unused(contract, found)
     if faults:
         return Findings(tuple(map(str, faults)), tuple(map(str, notes)))
     leaks, influences = _privacy(catalog, columns)
@@ -144,9 +151,9 @@ def _other_columns(contract: Contract, found: Traced) -> Iterator[Finding]:
             )
     for name in wanted:
         if name not in given:
-            yield Finding(
-                sql, f"column '{name}' is not in the SQL's result", hint=did_you_mean(name, given)
-            )
+            text = f"column '{name}' is not in the SQL's result"
+            where = place(contract.sql or "", found.root.expression)
+            yield Finding(sql, text, where, did_you_mean(name, given))
 
 
 def _unused(contract: Contract, found: Traced) -> Iterator[Finding]:
@@ -165,8 +172,10 @@ def _named(scope: Scope) -> str:
 
 
 def _place_of(contract: Contract, found: Traced, name: str) -> Place:
-    node = projection_of(found.root, name)
-    return _NOWHERE if node is None else place(contract.sql or "", node)
+    """Where a column of the result is written; a star's are where its SELECT begins."""
+    node = projection_of(found.root, name) or found.root.expression
+    where = place(contract.sql or "", node)
+    return where if where != _NOWHERE else place(contract.sql or "", found.root.expression)
 
 
 # ---- TYPES ---- #
@@ -176,9 +185,12 @@ def _wrong_types(contract: Contract, found: Traced, types: Types) -> list[Findin
     sql = contract.path.with_suffix(".sql")
     frames = {table: pl.LazyFrame(schema=dict(types[table])) for table in found.tables}
     try:
-        given = pl.SQLContext(frames).execute(contract.sql or "", eager=False).collect_schema()
+        query = pl.SQLContext(frames).execute(contract.sql or "", eager=False)
+        given = query.collect_schema()
+        query.collect(engine="streaming")  # of no rows: some types meet only here
     except pl.exceptions.PolarsError as error:
-        return [Finding(sql, f"the engine refuses it: {str(error).splitlines()[0]}")]
+        text = str(error).splitlines()[0]
+        return [Finding(sql, f"the engine refuses it: {text}", _place_in(contract.sql or "", text))]
     faults = list[Finding]()
     for name, dtype in given.items():
         column = contract.columns[name]
@@ -189,6 +201,17 @@ def _wrong_types(contract: Contract, found: Traced, types: Types) -> list[Findin
                 Finding(sql, text, where, f"cast it, or change its type in {contract.path.name}")
             )
     return faults
+
+
+def _place_in(sql: str, text: str) -> Place:
+    """Where the engine's message points: to a line and column, or to a word that stands once in the SQL."""
+    if told := _ENGINE_PLACE.search(text):
+        return int(told[1]), int(told[2])
+    for word in _QUOTED.findall(text):
+        found = [match.start() for match in re.finditer(rf"\b{word}\b", sql, re.IGNORECASE)]
+        if len(found) == 1:
+            return position(sql, found[0])
+    return _NOWHERE
 
 
 def can_hold(wanted: DataType, given: pl.DataType) -> bool:

@@ -64,6 +64,12 @@ ORDERS = "silver.shop.orders"
          "the SQL gives column 'note', which the contract does not have\n  Hint: did you mean 'nota'?"),
         (f"SELECT\n »o.note AS x FROM {ORDERS} AS o", "{x: {type: int64}}", "column 'x' is String here, and int64 in the contract"),
         (f"SELECT »o.placed AS x FROM {ORDERS} AS o", "{x: {type: date}}", "and date in the contract"),
+        (f"WITH nobodys AS (SELECT »nope FROM {ORDERS}) SELECT o.amount AS x FROM {ORDERS} AS o", "{x: {type: int64}}", "no column 'nope'"),
+        (f"SELECT o.amount AS x, »o.note AS x FROM {ORDERS} AS o", "{x: {type: int64}}", "output column 'x' appears 2 times"),
+        (f"SELECT 1 AS x FROM {ORDERS}; SELECT »2 AS x", "{x: {type: int64}}", "expected one statement, found 2"),
+        (f"SELECT »o.amount AS y FROM {ORDERS} AS o", "{y: {type: int64}, x: {type: int64}}", "column 'x' is not in the SQL's result"),
+        (f"SELECT o.amount AS x,\n »NO_SUCH(o.note) AS y FROM {ORDERS} AS o", "{x: {type: int64}, y: {type: string}}", "the engine refuses it: unsupported function"),
+        (f"SELECT o.amount AS x,»,o.note AS y FROM {ORDERS} AS o", "{x: {type: int64}, y: {type: string}}", "the engine refuses it: sql parser error"),
         (f"SELECT CAST(»o.amount AS DOUBLE) AS x FROM {ORDERS} AS o", '{x: {type: "decimal(10,2)"}}', "column 'x' is Float64 here"),
         ("SELECT b.event_id AS x\nFROM »bronze.shop.orders AS b", "{x: {type: string}}", "gold reads 'bronze.shop.orders', past silver and its rules\n  Hint: read silver.shop.orders"),
         ("SELECT g.x FROM »gold.shop.g AS g", "{x: {type: int64}}", "gold tables read each other: gold.shop.g <- gold.shop.g"),
@@ -113,7 +119,7 @@ def test_a_column_that_the_build_gives_is_not_the_sqls(root: Path) -> None:
 
 def test_what_only_the_engine_does_not_know_is_told(root: Path) -> None:
     gold(root, f"SELECT FROBNICATE(o.order_id) AS x FROM {ORDERS} AS o")
-    assert "g.sql: the engine refuses it: " in check_sql(load_catalog(root)).faults[0]
+    assert "line 1, column 8: the engine refuses it: " in check_sql(load_catalog(root)).faults[0]
 
 
 def test_columns_that_nobody_reads_are_notes(root: Path) -> None:
@@ -167,3 +173,9 @@ def test_a_with_that_nobody_reads_is_a_note(root: Path) -> None:
     gold(root, sql)
     path = root / "shop/gold/g.sql"
     assert check_sql(load_catalog(root)).notes == (f"{path}: line 2, column 10: 'a' is never read",)
+
+
+def test_types_that_cannot_meet_are_found_before_there_are_rows(root: Path) -> None:
+    gold(root, f"SELECT o.amount AS x FROM {ORDERS} AS o WHERE o.order_id = 'a'")
+    (fault,) = check_sql(load_catalog(root)).faults
+    assert "the engine refuses it: cannot compare string with numeric type" in fault
