@@ -124,7 +124,12 @@ def find_snapshot(
     if folder is not None and not folder.is_dir():
         return None
     store = Store(uri, options)
-    log = _newest(store) if version is None else _read(store, version)
+    try:
+        log = _newest(store) if version is None else _read(store, version)
+    except ValueError as error:
+        raise LakeError(
+            f"{uri}: its log is damaged: {error}", hint=f"look at {uri}/_delta_log"
+        ) from error
     if log.metadata is None or log.protocol is None:
         return None
     configuration = dict(log.metadata.get("configuration") or {})

@@ -210,7 +210,7 @@ def _ordered(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
 # ---- README ---- #
 
 _EXAMPLE = re.compile(r'^medallion query "([^"]+)"(?:.* --tenant (\S+))?', re.MULTILINE)
-_NAMED = re.compile(r"`((?:silver|gold)\.[a-z_.]+|test_[a-z_]+)`")
+_NAMED = re.compile(r"`((?:silver|gold|export)\.[a-z_.]+|test_[a-z_]+)`")
 
 
 def examples_of(domain: str) -> list[tuple[str, str | None]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import runpy
 from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
@@ -12,9 +13,18 @@ import duckdb
 import polars as pl
 import pytest
 
+from assets import demo_documents
 from assets.demo_shop import generate
 from assets.demo_source import Database
-from tests.spec.domains import Refinery, assert_equal, source_of
+from tests.spec.domains import (
+    ASSETS,
+    Refinery,
+    assert_checklist,
+    assert_equal,
+    assert_examples_run,
+    source_of,
+)
+from tests.spec.test_commerce_documents import registry
 
 #: The source without the rows that break an error rule.
 KEPT = r"""
@@ -57,9 +67,10 @@ def shop() -> Database:
 
 @pytest.fixture(scope="module")
 def refinery(shop: Database, tmp_path_factory: pytest.TempPathFactory) -> Refinery:
-    made, half = Refinery(tmp_path_factory.mktemp("shop"), "commerce"), len(shop.records) // 2
+    folder, half = tmp_path_factory.mktemp("shop"), len(shop.records) // 2
+    made = Refinery(folder, "commerce", registry(folder))
     made.take(shop.records[:half])
-    made.take(shop.records[half:])
+    made.take([*shop.records[half:], *demo_documents.generate(days=3).records])
     return made
 
 
@@ -168,3 +179,28 @@ def test_an_order_that_is_confirmed_late_corrects_its_hour_and_no_other(
         pl.col("status").is_in(["CONFIRMED", "SHIPPED", "DELIVERED"])
     )
     assert after["revenue"].sum() == orders["total_amount"].sum()
+
+
+# ---- README AND NOTEBOOK ---- #
+
+
+def test_the_readmes_examples_run(refinery: Refinery):
+    assert_examples_run("commerce", refinery.lake, refinery.catalog)
+
+
+def test_the_readmes_checklist_names_what_there_is():
+    assert_checklist("commerce")
+
+
+def test_the_notebook_runs_and_its_answers_are_golds(
+    refinery: Refinery, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setenv("MEDALLION_LAKE", refinery.lake.root)
+    told = runpy.run_path(str(ASSETS.parent / "docs" / "notebooks" / "commerce.py"))
+    assert told["days"]["total_revenue"].sum() == refinery.rows("gold.commerce.daily_sales")["total_revenue"].sum()  # fmt: skip
+    assert len(told["late"]) > 0
+    silver = refinery.rows("silver.commerce.orders")
+    training = told["training"].sort("as_of", "customer_id")
+    assert training["label"].sum() == silver["total_amount"].sum()
+    first = training.filter(lifetime_order_count=0)
+    assert 0 < len(first) < len(training)
