@@ -113,7 +113,7 @@ STORIES: Mapping[str, Story] = {
             domain="marketing",
             title="A marketing department's seven months",
             tell=lambda seed: demo_marketing.generate(seed=seed),
-            gold="SELECT campaign_name, channel, status, days, new_customers, spend_eur, revenue_eur, roi FROM gold.marketing.campaign_performance ORDER BY campaign_id",
+            gold="SELECT campaign_name, channel, status, days, new_customers, spend_eur, revenue_eur, ROUND(roi, 2) AS roi FROM gold.marketing.campaign_performance ORDER BY campaign_id",
             number=ColumnRef("gold.marketing.campaign_performance", "roi"),
         ),
         Story(

@@ -24,14 +24,20 @@ from deltalake import DeltaTable
 from lineage.columns import tables_of
 from lineage.errors import LineageError
 from pipelines.contract import Catalog, Contract, did_you_mean
+from pipelines.contract.forecast import FORETOLD
 from pipelines.cut import refuse_half_transactions
 from pipelines.difference import write_difference
 from pipelines.errors import ContractError, LakeError, LossError, QualityError, QueryError
+from pipelines.forecast.model import Theta
+from pipelines.forecast.series import with_forecasts
 from pipelines.incremental import NotProvable, Part, part_since
 from pipelines.masks import release, salt_mark
 from pipelines.storage import Lake
 from pipelines.surrogate import keep_numbers, with_surrogate_key
 from pipelines.version import CODE_VERSION
+
+#: What foretells series.
+MODEL = Theta()
 
 #: Operations that leave the rows as they were.
 _HARMLESS = ("OPTIMIZE", "VACUUM START", "VACUUM END", "SET TBLPROPERTIES", "ADD FEATURE")
@@ -136,7 +142,7 @@ def build(lake: Lake, catalog: Catalog, table: str, *, batch_id: str, now: datet
     part, why = _part(lake, contract, handles, last, recipe, keys)
     found = _run(lake, contract, handles, part)
     shown = release(contract, found)
-    rows = _exactly(contract, shown, added_columns(contract))
+    rows = _foretold(contract, _exactly(contract, shown, added_columns(contract)))
     rows, numbers = with_surrogate_key(lake, contract, rows, _cast)
     refuse_bad_keys(contract, rows)
     if numbers is not None:
@@ -174,6 +180,8 @@ def _part(
     keys: Mapping[str, Sequence[str]],
 ) -> tuple[Part | None, str | None]:
     """The part to compute; or None for the whole table, and why."""
+    if contract.forecast is not None:
+        return None, "a forecast is made of whole series"
     try:
         return part_since(lake, contract, handles, last, recipe, keys), None
     except NotProvable as reason:
@@ -214,6 +222,7 @@ def _recipe(contract: Contract, handles: Mapping[str, DeltaTable]) -> str:
             "contract_version": contract.version,
             "code": CODE_VERSION,
             "salt": salt_mark(contract),
+            **({"model": MODEL.version} if contract.forecast else {}),
         }
     )
 
@@ -279,6 +288,15 @@ def run_sql(contract: Contract, frames: Mapping[str, pl.LazyFrame]) -> pl.DataFr
         ) from error
 
 
+def _foretold(contract: Contract, rows: pl.DataFrame) -> pl.DataFrame:
+    """The rows of a table that foretells; those of any other as they are."""
+    spec = contract.forecast
+    if spec is None:
+        return rows
+    least = contract.columns[spec.of].min
+    return with_forecasts(rows, spec, MODEL, None if least is None else float(least))
+
+
 def added_columns(contract: Contract) -> list[str]:
     """The columns that the build gives, not the SQL.
 
@@ -287,6 +305,7 @@ def added_columns(contract: Contract) -> list[str]:
     """
     surrogate = contract.surrogate_key
     added = [name for name in (surrogate and surrogate.column, contract.batch_id) if name]
+    added += FORETOLD if contract.forecast is not None else ()
     from_sql = [name for name in contract.columns if name not in added]
     wanted = [(name, contract.columns, "batch_id and surrogate_key.column") for name in added]
     if surrogate is not None:

@@ -58,8 +58,14 @@ def origins_of(
         inputs: Its inputs as they were when it was built, each row with its number (`ROW`).
 
     Raises:
-        QueryError: when the SQL has a construct that cannot be taken apart, or does not run.
+        QueryError: when the SQL has a construct that cannot be taken apart, or does not run; or when
+            a model made the rows.
     """
+    if contract.forecast is not None:
+        raise QueryError(
+            f"{contract.table}: a model made its rows out of whole series",
+            hint="their column 'features' says of what; explain rows of the tables that its SQL reads",
+        )
     try:
         relations = relations_of(contract.sql or "")
     except LineageError as error:

@@ -162,6 +162,12 @@ def _sql_table(contract: Contract, schema: Mapping[str, Mapping[str, str]]) -> T
     made: dict[str, tuple[Source, ...]] = {
         name: () for name in contract.columns if name not in traced.columns
     }
+    if contract.forecast is not None:
+        of = dict.fromkeys(
+            replace(s, transformation="expression")
+            for s in traced.columns.get(contract.forecast.of, ())
+        )
+        made |= dict.fromkeys(("forecast", "lower", "upper", "naive"), tuple(of))
     if contract.surrogate_key is not None:
         natural = (s for name in contract.surrogate_key.of for s in traced.columns.get(name, ()))
         numbered = dict.fromkeys(replace(s, transformation="expression") for s in natural)

@@ -19,6 +19,7 @@ from pipelines.contract.base import (
 )
 from pipelines.contract.export import Export
 from pipelines.contract.features import Features
+from pipelines.contract.forecast import Forecast
 from pipelines.contract.mask import GroupSize, MaskSpec
 from pipelines.contract.rule_spec import AnyRule, with_full_names
 from pipelines.contract.source import Source, fault_of_source, parents_of
@@ -191,6 +192,7 @@ class Contract(Strict):
     columns: dict[ColumnName, Column] = Field(min_length=1)
     surrogate_key: SurrogateKey | None = None
     features: Features | None = None
+    forecast: Forecast | None = Field(default=None, description="What the table foretells (gold).")
     batch_id: ColumnName | None = Field(
         default=None, description="A column that names the build which wrote the row."
     )
@@ -352,9 +354,17 @@ class Contract(Strict):
     def _releasable(self) -> Self:
         """The build can put on each mask of a gold table, and can see the size of its groups."""
         if self.layer == "silver":
-            if self.group_size is not None:
-                raise ValueError("'group_size' is for gold tables")
+            if self.group_size is not None or self.forecast is not None:
+                raise ValueError("'group_size' and 'forecast' are for gold tables")
             return self
+        if self.forecast is not None:
+            fault = self.forecast.fault(
+                {name: column.type for name, column in self.columns.items()}
+            )
+            if fault is not None:
+                raise misplaced(
+                    f"a forecast needs the column '{fault[0]}' ({fault[1]})", place=("forecast",)
+                )
         if self.export is not None:
             told = {name: (c.type, c.model_fields_set) for name, c in self.columns.items()}
             self.export.refuse_unkept((n for n in self.model_fields_set if getattr(self, n)), told)

@@ -41,12 +41,12 @@ SELECT
   COALESCE(t.days_without_rate, 0) AS days_without_rate,
   CASE
     WHEN h.first_currency = c.currency AND h.last_currency = c.currency
-      THEN ROUND(100 * CAST(h.spend AS DOUBLE) / CAST(NULLIF(c.budget, 0) AS DOUBLE), 2)
+      THEN 100 * CAST(h.spend AS DOUBLE) / CAST(NULLIF(c.budget, 0) AS DOUBLE)
   END AS budget_used_percent,
-  ROUND(CAST(t.clicks AS DOUBLE) / CAST(NULLIF(t.impressions, 0) AS DOUBLE), 6) AS click_rate,
-  ROUND(CAST(t.conversions AS DOUBLE) / CAST(NULLIF(t.clicks, 0) AS DOUBLE), 6) AS conversion_rate,
-  ROUND(CAST(t.spend_eur AS DOUBLE) / CAST(NULLIF(t.priced_customers, 0) AS DOUBLE), 2) AS cost_per_new_customer_eur,
-  ROUND(CAST(t.revenue_eur - t.spend_eur AS DOUBLE) / CAST(NULLIF(t.spend_eur, 0) AS DOUBLE), 4) AS roi
+  CAST(t.clicks AS DOUBLE) / CAST(NULLIF(t.impressions, 0) AS DOUBLE) AS click_rate,
+  CAST(t.conversions AS DOUBLE) / CAST(NULLIF(t.clicks, 0) AS DOUBLE) AS conversion_rate,
+  CAST(t.spend_eur AS DOUBLE) / CAST(NULLIF(t.priced_customers, 0) AS DOUBLE) AS cost_per_new_customer_eur,
+  CAST(t.revenue_eur - t.spend_eur AS DOUBLE) / CAST(NULLIF(t.spend_eur, 0) AS DOUBLE) AS roi
 FROM gold.marketing.campaigns AS c
 LEFT JOIN told AS t ON c.campaign_id = t.campaign_id
 LEFT JOIN charged AS h ON c.campaign_id = h.campaign_id

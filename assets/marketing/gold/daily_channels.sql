@@ -24,5 +24,5 @@ SELECT
   d.spend_eur,
   d.revenue_eur,
   d.rows_without_rate,
-  ROUND(CAST(d.revenue_eur - d.spend_eur AS DOUBLE) / CAST(NULLIF(d.spend_eur, 0) AS DOUBLE), 4) AS roi
+  CAST(d.revenue_eur - d.spend_eur AS DOUBLE) / CAST(NULLIF(d.spend_eur, 0) AS DOUBLE) AS roi
 FROM days AS d

@@ -42,5 +42,5 @@ SELECT
   c.euros_per_unit,
   c.spend_eur,
   c.revenue_eur,
-  ROUND(CAST(c.revenue_eur - c.spend_eur AS DOUBLE) / CAST(NULLIF(c.spend_eur, 0) AS DOUBLE), 4) AS roi
+  CAST(c.revenue_eur - c.spend_eur AS DOUBLE) / CAST(NULLIF(c.spend_eur, 0) AS DOUBLE) AS roi
 FROM converted AS c

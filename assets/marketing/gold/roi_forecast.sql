@@ -1,0 +1,5 @@
+SELECT
+  d.channel,
+  d.day,
+  d.roi
+FROM gold.marketing.daily_channels AS d

@@ -1,0 +1,1 @@
+"""Forecasts of daily series: back-tested, with intervals, each row naming its model and what it was made of."""
