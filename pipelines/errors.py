@@ -100,3 +100,9 @@ class PullError(MedallionError):
     """An API does not answer, or not as its contract says; what it had told before that is in bronze."""
 
     exit_code = 27
+
+
+class IncompatibleError(MedallionError):
+    """A schema cannot be the next version of its subject: some readers could not read some messages."""
+
+    exit_code = 28

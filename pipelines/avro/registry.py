@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -23,9 +23,32 @@ class Registry(Protocol):
         """
         ...
 
+    def versions(self, subject: str) -> Mapping[int, Any]:
+        """The schemas of a subject by their version; none when there is no such subject.
+
+        Raises:
+            RegistryError: when the registry does not answer.
+        """
+        ...
+
+    def level(self, subject: str) -> str:
+        """The compatibility that a subject's new versions must have, its own or the registry's.
+
+        Raises:
+            RegistryError: when the registry does not answer.
+        """
+        ...
+
+
+#: What a registry asks of new versions where nobody set anything (Confluent, "Schema Evolution").
+DEFAULT_LEVEL = "BACKWARD"
+
 
 def open_registry(place: str | None, options: Mapping[str, str]) -> Registry | None:
     """The registry at a URL, or a JSON file `{"schemas": {"<id>": {...}}}`; None when none is named.
+
+    A file may also say of which ids a subject's versions are, and their level:
+    `"subjects": {"orders-value": [1, 2]}, "compatibility": {"orders-value": "FULL"}`.
 
     `options` are those of confluent-kafka's SchemaRegistryClient, as `basic.auth.user.info`.
 
@@ -59,10 +82,31 @@ class _Http:
         return self._known[identity]
 
     def _ask(self, identity: int) -> Any:
+        found = self._answer(lambda: self._client.get_schema(identity))
+        if found is None or found.schema_type not in (None, "AVRO") or not found.schema_str:
+            return None
+        return _with_references(self._client, found)
+
+    def versions(self, subject: str) -> Mapping[int, Any]:
+        numbers = self._answer(lambda: self._client.get_versions(subject)) or ()
+        found = {n: self._answer(lambda n=n: self._client.get_version(subject, n)) for n in numbers}
+        return {
+            number: _with_references(self._client, each.schema)
+            for number, each in found.items()
+            if each is not None
+        }
+
+    def level(self, subject: str) -> str:
+        own = self._answer(lambda: self._client.get_compatibility(subject))
+        return own or self._answer(self._client.get_compatibility) or DEFAULT_LEVEL
+
+    @staticmethod
+    def _answer(ask: Callable[[], Any]) -> Any:
+        """What the registry says; None where it knows nothing of what it is asked."""
         from confluent_kafka.schema_registry.error import SchemaRegistryError
 
         try:
-            found = self._client.get_schema(identity)
+            return ask()
         except SchemaRegistryError as error:
             if error.http_status_code == 404:
                 return None
@@ -73,9 +117,6 @@ class _Http:
             raise RegistryError(
                 f"the schema registry does not answer: {type(error).__name__}", hint=_HINT
             ) from error
-        if found.schema_type not in (None, "AVRO") or not found.schema_str:
-            return None
-        return _with_references(self._client, found)
 
 
 def _typed(options: Mapping[str, str]) -> dict[str, Any]:
@@ -120,9 +161,20 @@ class _File:
             ) from error
         schemas = parsed.get("schemas", parsed) if isinstance(parsed, dict) else {}
         self._schemas: dict[str, Any] = {str(key): _parsed(value) for key, value in schemas.items()}
+        told = parsed if isinstance(parsed, dict) and "schemas" in parsed else {}
+        self._subjects: dict[str, list[Any]] = told.get("subjects", {})
+        self._levels: dict[str, str] = told.get("compatibility", {})
 
     def schema(self, identity: int) -> Any:
         return self._schemas.get(str(identity))
+
+    def versions(self, subject: str) -> Mapping[int, Any]:
+        numbers = enumerate(self._subjects.get(subject, ()), 1)
+        found = {number: self._schemas.get(str(identity)) for number, identity in numbers}
+        return {number: schema for number, schema in found.items() if schema is not None}
+
+    def level(self, subject: str) -> str:
+        return self._levels.get(subject, DEFAULT_LEVEL)
 
 
 def _parsed(value: Any) -> Any:

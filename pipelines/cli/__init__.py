@@ -21,6 +21,7 @@ from pipelines.cli.person import app as person_app
 from pipelines.cli.proof import app as proof_app
 from pipelines.cli.quality import quality_app
 from pipelines.cli.quarantine import quarantine_app
+from pipelines.cli.registry import registry_app
 from pipelines.cli.report import app as report_app
 from pipelines.cli.show import err
 from pipelines.cli.steps import app as steps_app
@@ -48,6 +49,7 @@ app.add_typer(person_app)
 app.add_typer(explain_app)
 app.add_typer(export_app)
 app.add_typer(contract_app, name="contract")
+app.add_typer(registry_app, name="registry")
 app.add_typer(quarantine_app, name="quarantine")
 app.add_typer(letters_app, name="letters")
 app.add_typer(quality_app, name="quality")
