@@ -121,8 +121,8 @@ def with_block(payload: str) -> str:
     return f'{{"schema":{schema_block()},"payload":{payload}}}'
 
 
-def land(lake: Lake, keys: Iterable[int], first: int = 0) -> int:
-    """Lands one update of each key, from a topic's offset on; how many."""
+def land(lake: Lake, keys: Iterable[int], first: int = 0, *, blocks: bool = False) -> int:
+    """Lands one update of each key, from a topic's offset on, with schema blocks or without; how many."""
     chosen = list(keys)
     count = len(chosen)
     columns = Columns(
@@ -131,7 +131,10 @@ def land(lake: Lake, keys: Iterable[int], first: int = 0) -> int:
         offsets=list(range(first, first + count)),
         timestamps=[(1, 1795225400299)] * count,
         keys=[b'{"id":%d}' % key for key in chosen],
-        values=[event(number, key).encode() for number, key in enumerate(chosen, first)],
+        values=[
+            (with_block(text) if blocks else text).encode()
+            for text in (event(number, key) for number, key in enumerate(chosen, first))
+        ],
     )
     frame, schemas = to_frame(columns, BlockCutter())
     place = Partition(TOPIC, 0)

@@ -69,12 +69,16 @@ class Workload:
         """A catalog of this table alone."""
         return Catalog(Path(), {self.contract.table: self.contract})
 
-    def messages(self) -> Iterator[tuple[bytes, bytes]]:
-        """Key and value of each event; the same each time."""
-        draw = random.Random(1)
-        for number in range(self.events):
-            key = number if self.rows is None else int(self.rows * draw.random() ** self.skew)
+    def messages(self, first: int = 0) -> Iterator[tuple[bytes, bytes]]:
+        """Key and value of each event from a number on; the same each time.
+
+        Where every event adds a row, a delete takes away one that was added as many events ago.
+        """
+        draw = random.Random(first)
+        for number in range(first, first + self.events):
             gone = draw.random() < self.deletes
+            added = number - self.events if gone else number
+            key = added if self.rows is None else int(self.rows * draw.random() ** self.skew)
             yield b'{"id":%d}' % key, self._message(number, key, gone=gone).encode()
 
     def _message(self, number: int, key: int, *, gone: bool) -> str:

@@ -25,21 +25,21 @@ class Engines:
     def __init__(self, asked: IO[str], answered: IO[str]) -> None:
         self._asked, self._answered = asked, answered
 
-    def read(self, engine: str, table: Path, version: int, into: Path) -> float:
-        """Writes the rows of a version as Parquet; seconds."""
-        return self._ask(engine, do="read", table=str(table), version=version, into=str(into))
+    def read(self, engine: str, table: Path, version: int, into: Path) -> None:
+        """Writes the rows of a version as Parquet."""
+        self._ask(engine, do="read", table=str(table), version=version, into=str(into))
 
-    def merge(self, table: Path, rows: Path, key: str) -> float:
-        """Upserts the rows of a Parquet file by Spark's MERGE; seconds."""
+    def merge(self, table: Path, rows: Path, key: str) -> dict[str, float]:
+        """Upserts the rows of a Parquet file by Spark's MERGE: `seconds` on the clock, and of processor `cpu`."""
         return self._ask("spark", do="merge", table=str(table), rows=str(rows), key=key)
 
-    def _ask(self, engine: str, **asked: object) -> float:
+    def _ask(self, engine: str, **asked: object) -> dict[str, float]:
         print(json.dumps({"engine": engine, **asked}), file=self._asked, flush=True)
         line = self._answered.readline()
         answer = json.loads(line) if line else {"error": "it ended"}
         if "error" in answer:
             raise StackError(f"{engine} {asked}: {answer['error']}")
-        return float(answer["seconds"])
+        return answer
 
 
 @contextmanager
