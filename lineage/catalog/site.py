@@ -129,6 +129,12 @@ def _pages(site: Site, flows: Flows) -> Iterable[tuple[str, str, Mapping[str, An
         yield links.table_page(table.name), "table.html", values
 
 
+def _layers(site: Site) -> tuple[str, ...]:
+    """The layers that pages have room for: exports only where there are some."""
+    there = {table.layer for table in site.tables.values()}
+    return tuple(name for name in LAYERS if name != "export" or name in there)
+
+
 def _place(table: TableEntry) -> tuple[int, str]:
     """The last layers first: what most readers look for."""
     layer = LAYERS.index(table.layer) if table.layer in LAYERS else len(LAYERS)
@@ -177,7 +183,7 @@ def _environment(site: Site, flows: Flows) -> Environment:
     names: dict[str, Any] = {
         "site": site,
         "flows": flows,
-        "layers": LAYERS,
+        "layers": _layers(site),
         "declared_layers": DECLARED,
         "classes": CLASSES,
         "domains": sorted({table.domain for table in site.tables.values()}),

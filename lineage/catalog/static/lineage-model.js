@@ -87,8 +87,8 @@ function groups(graph) {
     const key = keyOf(table);
     if (!cards.has(key)) {
       cards.set(key, {
-        key, group: { domain: table.domain, layer: stage(table), size: 0 }, columns: [],
-        x: stages.indexOf(stage(table)) * (CARD.width + CARD.between), y: domains.indexOf(table.domain) * (CARD.head + CARD.gap),
+        key, group: { domain: table.domain, layer: stage(table), size: 0 }, columns: [], width: GROUP.width,
+        x: stages.indexOf(stage(table)) * (GROUP.width + GROUP.between), y: domains.indexOf(table.domain) * (CARD.head + CARD.gap),
       });
     }
     if (table.layer !== "history") cards.get(key).group.size += 1;
@@ -205,6 +205,9 @@ function addBareNeighbours(graph, id, shown, show, way) {
 
 const CARD = { width: 236, head: 34, row: 23, foot: 6, gap: 34, between: 104 };
 
+/** A domain's tables of one layer: narrow, so that six layers can be read beside each other. */
+const GROUP = { width: 168, between: 40 };
+
 function cardHeight(columns) {
   return columns ? CARD.head + columns * CARD.row + CARD.foot : CARD.head;
 }
@@ -216,6 +219,7 @@ function placeCards({ cards, ways, placed }) {
     owner.set(each.key, each);
     each.columns.forEach((id) => owner.set(`column ${id}`, each));
     each.height = cardHeight(each.columns.length);
+    each.width = each.width || CARD.width;
     each.tied = [];
   }
   if (placed) return;

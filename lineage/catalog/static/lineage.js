@@ -28,7 +28,7 @@ function sheet() {
   const tone = (node) => colour(layerTones.includes(node.data("layer")) ? node.data("layer") : "other");
   const sans = "Inter, system-ui, sans-serif";
   const mono = "JetBrains Mono, ui-monospace, monospace";
-  const inside = { "text-halign": "right", "text-valign": "center", "text-wrap": "ellipsis", "text-max-width": CARD.width - 28 };
+  const inside = { "text-halign": "right", "text-valign": "center", "text-wrap": "ellipsis", "text-max-width": (node) => node.data("width") - 28 };
   return [
     { selector: "node", style: { shape: "rectangle", "overlay-opacity": 0, "min-zoomed-font-size": 5, events: "no" } },
     { selector: ".card", style: {
@@ -37,7 +37,7 @@ function sheet() {
     } },
     { selector: ".card.outside", style: { "border-style": "dashed", "background-color": colour("paper") } },
     { selector: ".card.focus", style: { "border-width": 1.5, "border-color": colour("accent") } },
-    { selector: ".head", style: { ...inside, shape: "round-rectangle", "corner-radius": 7, width: CARD.width - 2, height: CARD.head - 2, "background-opacity": 0, label: "data(label)", "font-family": mono, "font-size": 13, "font-weight": 600, color: colour("ink"), "text-margin-x": -(CARD.width - 14), events: "yes" } },
+    { selector: ".head", style: { ...inside, shape: "round-rectangle", "corner-radius": 7, width: (node) => node.data("width") - 2, height: CARD.head - 2, "background-opacity": 0, label: "data(label)", "font-family": mono, "font-size": 13, "font-weight": 600, color: colour("ink"), "text-margin-x": (node) => 14 - node.data("width"), events: "yes" } },
     { selector: ".column", style: { ...inside, shape: "round-rectangle", "corner-radius": 4, width: CARD.width - 10, height: CARD.row - 2, "background-color": colour("accent-soft"), "background-opacity": 0, label: "data(label)", "font-family": mono, "font-size": 12, color: colour("soft"), "text-margin-x": -(CARD.width - 18), events: "yes" } },
     { selector: ".column.confidential", style: { color: colour("warn") } },
     { selector: ".column.restricted", style: { color: colour("bad") } },
@@ -84,27 +84,28 @@ function elementsOf() {
   const middle = new Map();
   const node = (id, x, y, data, classes) => nodes.push({ group: "nodes", data: { id, ...data }, position: { x, y }, classes });
   for (const each of view.cards) {
-    const x = each.x + CARD.width / 2;
+    const { width } = each;
+    const x = each.x + width / 2;
     const table = each.table === undefined ? null : graph.tables[each.table];
     const isFocus = focus.kind === "table" && each.table === focus.table;
     const layer = table ? table.layer : each.group.layer;
     const caption = table ? `${table.layer} · ${table.domain}` : each.group.layer;
     const label = table ? (table.layer === "source" ? table.name.split(":").pop() : short(table.name)) : `${each.group.domain}  ${each.group.size}`;
-    node(`${each.key} card`, x, each.y + each.height / 2, { width: CARD.width, height: each.height, caption, layer }, `card${each.outside ? " outside" : ""}${isFocus ? " focus" : ""}`);
-    node(each.key, x, each.y + CARD.head / 2, { label, layer }, "head");
-    middle.set(each.key, { x, y: each.y + CARD.head / 2 });
+    node(`${each.key} card`, x, each.y + each.height / 2, { width, height: each.height, caption, layer }, `card${each.outside ? " outside" : ""}${isFocus ? " focus" : ""}`);
+    node(each.key, x, each.y + CARD.head / 2, { label, layer, width }, "head");
+    middle.set(each.key, { x, y: each.y + CARD.head / 2, half: width / 2 });
     each.columns.forEach((id, number) => {
       const y = each.y + CARD.head + (number + 0.5) * CARD.row;
       const [mark, sign] = MARKS[graph.columns[id].rank] || ["", ""];
-      node(`column ${id}`, x, y, { label: graph.columns[id].name + sign }, `column ${mark}${focus.column === id ? " focus" : ""}`);
-      middle.set(`column ${id}`, { x, y });
+      node(`column ${id}`, x, y, { label: graph.columns[id].name + sign, width }, `column ${mark}${focus.column === id ? " focus" : ""}`);
+      middle.set(`column ${id}`, { x, y, half: width / 2 });
     });
   }
   const told = focus.kind === "column" && view.ways.length <= 48;
   const edges = view.ways.map(({ from, to, how, decides }, number) => {
     const [one, other] = [middle.get(from), middle.get(to)];
     const back = other.x <= one.x;
-    const ends = back ? bow(one, other) : curve({ x: one.x + CARD.width / 2, y: one.y }, { x: other.x - CARD.width / 2, y: other.y });
+    const ends = back ? bow(one, other) : curve({ x: one.x + one.half, y: one.y }, { x: other.x - other.half, y: other.y });
     const classes = [decides && "decides", told && "told", back && "back"].filter(Boolean);
     return { group: "edges", data: { id: `way ${number}`, source: from, target: to, how, ...ends }, classes };
   });
@@ -123,13 +124,13 @@ function draw() {
 }
 
 const PADDING = 36;
-const READABLE = 0.6;
+const READABLE = 0.7;
 
 /** The corners of all cards with their captions, without asking Cytoscape: it would measure every text. */
 function extent() {
   const cards = view.cards;
   return {
-    x1: Math.min(...cards.map((each) => each.x)), x2: Math.max(...cards.map((each) => each.x)) + CARD.width,
+    x1: Math.min(...cards.map((each) => each.x)), x2: Math.max(...cards.map((each) => each.x + each.width)),
     y1: Math.min(...cards.map((each) => each.y)) - 18, y2: Math.max(...cards.map((each) => each.y + each.height)),
   };
 }
@@ -247,7 +248,7 @@ function columnLink(id, how) {
 
 function tableLink(id) {
   const table = graph.tables[id];
-  return element("li", {}, layerTag(table.layer), " ", element("a", { class: "name", href: writeFocus(graph, { kind: "table", table: id }) }, table.name));
+  return element("li", { class: "table" }, layerTag(table.layer), " ", element("a", { class: "name", href: writeFocus(graph, { kind: "table", table: id }) }, table.name));
 }
 
 function listOf(heading, items, nothing) {
