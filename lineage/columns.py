@@ -7,9 +7,10 @@ as another name (unless a dialect says otherwise).
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Generator, Mapping
+from collections.abc import Collection, Generator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 import sqlglot
 from sqlglot import exp
@@ -164,7 +165,7 @@ def table_places(sql: str, dialect: str | None = None) -> dict[str, tuple[int | 
         LineageError: `sql` is not one SELECT statement.
     """
     with _not_too_deep():
-        tables = _tables(sql, _parse(sql, dialect))
+        tables = _tables(sql, _query(sql, _parsed(sql, dialect)))
     return {table_name(table): place(sql, table) for table in reversed(tables)}
 
 
@@ -178,14 +179,22 @@ def _not_too_deep() -> Generator[None]:
 
 
 def parse(sql: str, dialect: str | None) -> list[exp.Expr]:
-    """The statements of `sql`.
+    """The statements of `sql`, for the caller to change.
 
     Raises:
         LineageError: `sql` does not parse; says where.
     """
+    return [statement.copy() for statement in _parsed(sql, dialect)]
+
+
+@lru_cache(
+    maxsize=64
+)  # what a statement reads is asked before what it gives: parsing is most of either
+def _parsed(sql: str, dialect: str | None) -> tuple[exp.Expr, ...]:
+    """The statements of `sql`, which nobody may change."""
     try:
         with _not_too_deep():
-            return [s for s in sqlglot.parse(sql, dialect=dialect or CASE_SENSITIVE) if s]
+            return tuple(s for s in sqlglot.parse(sql, dialect=dialect or CASE_SENSITIVE) if s)
     except ParseError as error:
         first = error.errors[0] if error.errors else {}
         text = _NODE_CLASS.sub(_keyword, str(first.get("description") or error).rstrip("."))
@@ -199,7 +208,15 @@ def parse(sql: str, dialect: str | None) -> list[exp.Expr]:
 
 
 def _parse(sql: str, dialect: str | None) -> exp.Query:
-    statements = parse(sql, dialect)
+    return _query(sql, parse(sql, dialect))
+
+
+def _query(sql: str, statements: Sequence[exp.Expr]) -> exp.Query:
+    """The one SELECT among the statements.
+
+    Raises:
+        LineageError: There are others, or it is no SELECT.
+    """
     if len(statements) != 1:
         line, column = place(sql, statements[1]) if statements else (None, None)
         message = f"expected one statement, found {len(statements)}"

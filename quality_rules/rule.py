@@ -156,8 +156,10 @@ class Rule:
         if self.kind is not RuleKind.EXPRESSION:
             return
         try:
-            # One row of nulls: some types meet only when the expression runs.
-            told = pl.DataFrame(schema=dict(types)).clear(1).select(verdict.alias("v")).schema["v"]
+            # One row of nulls: some types meet only when the expression runs. Only of what it reads:
+            # rules are checked whenever contracts are loaded, and tables are wide.
+            read = pl.DataFrame(schema={name: types[name] for name in self.reads})
+            told = read.clear(1).select(verdict.alias("v")).schema["v"]
         except RAISED as error:
             raise RuleError(
                 f"rule '{self.name}': the SQL condition does not fit the columns: {_first_line(error)}"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from datetime import timedelta
+from functools import lru_cache
 from typing import Any
 
 import sqlglot
@@ -65,15 +66,21 @@ def _refuse_other_rows(rule: Rule) -> None:
     """
     if rule.kind is not RuleKind.EXPRESSION:
         return
-    try:
-        found = sqlglot.parse_one(rule.params["sql"]).find(exp.AggFunc, exp.Window, exp.Query)
-    except sqlglot.ParseError:  # Polars has parsed it, and is the one that judges
-        return
-    if found is not None:
+    if found := _beyond_one_row(rule.params["sql"]):
         raise RuleError(
-            f"rule '{rule.name}': {found.sql()} looks at other rows; a condition is of one row alone, "
+            f"rule '{rule.name}': {found} looks at other rows; a condition is of one row alone, "
             "and volume, drift, unique or reference speak of many"
         )
+
+
+@lru_cache(maxsize=4096)  # a contract's rules are asked for again and again
+def _beyond_one_row(sql: str) -> str | None:
+    """The aggregate, window or query in a condition."""
+    try:
+        found = sqlglot.parse_one(sql).find(exp.AggFunc, exp.Window, exp.Query)
+    except sqlglot.ParseError:  # Polars has parsed it, and is the one that judges
+        return None
+    return None if found is None else found.sql()
 
 
 def _makers(contract: Contract) -> Iterator[tuple[_Place, Callable[[], Rule]]]:
