@@ -13,6 +13,7 @@ from assets.keys import key_of
 from lineage.catalog.links import table_page
 from lineage.graph import TableLineage
 from lineage.render import markdown_table
+from pipelines.catalog.describe import contract_facts
 from pipelines.contract import Column, Contract
 from pipelines.contract.rules import rules_of
 from pipelines.gold import Built
@@ -45,7 +46,10 @@ def definition_metadata(
         "dagster/table_name": contract.table,
         "dagster/column_schema": column_schema(contract),
         "contract_version": contract.version,
-        "key": ", ".join(contract.key),
+        **{
+            label.lower().replace(" ", "_"): said
+            for label, said in contract_facts(contract).items()
+        },
         "lineage": dg.MetadataValue.md(markdown_table(lineage)),
     }
     if contract.sql:

@@ -91,6 +91,26 @@ def column_entry(contract: Contract, name: str) -> ColumnEntry:
     )
 
 
+def contract_facts(contract: Contract) -> dict[str, str]:
+    """Whatever else a reader may ask of the contract, by its label."""
+    facts = {"Key": ", ".join(contract.key)}
+    if contract.source:
+        facts |= {"Connector": contract.source.connector, "Topic": contract.source.topic}
+    if contract.export:
+        facts["File"] = contract.export_file
+    if contract.surrogate_key:
+        made = contract.surrogate_key
+        facts["Surrogate key"] = f"{made.column}, of {', '.join(made.of)}"
+    if contract.group_size:
+        size = contract.group_size
+        facts["Smallest group"] = f"{size.minimum}, by {size.column}"
+    if contract.retention.archive_after:
+        facts["Archived after"] = contract.retention.archive_after
+    if contract.retention.delete_after:
+        facts["Deleted after"] = contract.retention.delete_after
+    return facts
+
+
 def added_column(name: str, dtype: pl.DataType, *, classification: str = "internal") -> ColumnEntry:
     """A column that the platform adds."""
     return ColumnEntry(

@@ -14,6 +14,7 @@ from pipelines.catalog.describe import (
     added_column,
     audit_columns,
     column_entry,
+    contract_facts,
     interval_columns,
     says,
 )
@@ -84,7 +85,7 @@ def _declared(contract: Contract) -> TableEntry:
         owner=contract.owner,
         version=contract.version,
         tags=contract.tags,
-        facts=_facts(contract),
+        facts=contract_facts(contract),
         columns=own + (audit_columns() if contract.layer == "silver" else ()),
         sql=contract.sql or "",
         rules=tuple(
@@ -100,26 +101,6 @@ def _declared(contract: Contract) -> TableEntry:
         ),
         freshness=contract.freshness,
     )
-
-
-def _facts(contract: Contract) -> dict[str, str]:
-    """Whatever else a reader may ask of the contract, by its label."""
-    facts = {"Key": ", ".join(contract.key)}
-    if contract.source:
-        facts |= {"Connector": contract.source.connector, "Topic": contract.source.topic}
-    if contract.export:
-        facts["File"] = contract.export_file
-    if contract.surrogate_key:
-        made = contract.surrogate_key
-        facts["Surrogate key"] = f"{made.column}, of {', '.join(made.of)}"
-    if contract.group_size:
-        size = contract.group_size
-        facts["Smallest group"] = f"{size.minimum}, by {size.column}"
-    if contract.retention.archive_after:
-        facts["Archived after"] = contract.retention.archive_after
-    if contract.retention.delete_after:
-        facts["Deleted after"] = contract.retention.delete_after
-    return facts
 
 
 def _history(contract: Contract) -> TableEntry:

@@ -12,7 +12,9 @@ import pytest
 
 from assets.describe import definition_metadata
 from benchmarks.catalogs import write_contracts
+from pipelines.catalog.describe import contract_facts
 from pipelines.contract import Catalog
+from pipelines.contract.model import Retention
 from pipelines.provenance import lineage_of
 from pipelines.settings import load_settings
 
@@ -54,6 +56,16 @@ def test_dagster_links_a_table_to_its_page(catalog: Catalog):
     path = definition_metadata(contract, lineage, "public")["catalog"]
     assert path == dg.MetadataValue.path(Path.cwd() / "public" / page)
     assert "catalog" not in definition_metadata(contract, lineage)
+
+
+def test_dagster_says_what_a_contract_promises_as_the_catalog_does(catalog: Catalog):
+    contract = catalog["silver.sales.orders_000"]
+    kept = Retention(archive_after="2 years idle", delete_after="90 days")
+    promised = contract.model_copy(update={"retention": kept})
+    told = definition_metadata(promised, lineage_of(catalog)[contract.table])
+    assert told["key"] == ", ".join(contract.key)
+    assert (told["archived_after"], told["deleted_after"]) == ("2 years idle", "90 days")
+    assert contract_facts(promised).keys() == {"Key", "Connector", "Topic", "Archived after", "Deleted after"}  # fmt: skip
 
 
 def test_where_the_catalog_lies_is_a_setting():
