@@ -22,7 +22,7 @@ from pipelines.contract.features import Features
 from pipelines.contract.forecast import Forecast
 from pipelines.contract.mask import GroupSize, MaskSpec
 from pipelines.contract.rule_spec import AnyRule, with_full_names
-from pipelines.contract.source import Source, fault_of_source, parents_of
+from pipelines.contract.source import Source, fault_of_source, parents_of, takes
 
 __all__ = ["Contract", "did_you_mean", "parse_duration"]
 
@@ -339,7 +339,9 @@ class Contract(Strict):
         if self.withheld and self.source is None:
             raise ValueError("'withheld' names fields of messages, which a gold table has none of")
         for name, column in self.columns.items():
-            if taken := {column.source or name, *column.was} & set(self.withheld):
+            fields = (column.source or name, *column.was)
+            taken = {w for w in self.withheld for f in fields if takes(f, column.type, w, nested=self.nested)}  # fmt: skip
+            if taken:
                 raise ValueError(f"column '{name}' takes '{min(taken)}', which is withheld")
 
     def _refuse_no_field(self) -> None:

@@ -9,6 +9,7 @@ from pydantic import Field, model_validator
 
 from pipelines.contract.arrivals import Api, Files
 from pipelines.contract.base import Strict, TableName, did_you_mean
+from pipelines.contract.types import DataType
 
 #: What a column can take that is no field of the message, and its type: the whole document, what no
 #: other column takes of it, and when the source wrote it.
@@ -83,6 +84,24 @@ def parents_of(paths: Iterable[str]) -> frozenset[str]:
     """The paths of the structures that these lead through."""
     parts = [path.split(".") for path in paths]
     return frozenset(".".join(path[:end]) for path in parts for end in range(1, len(path)))
+
+
+def takes(field: str, kind: DataType, withheld: str, *, nested: bool) -> bool:
+    """Whether a column of a field and a type holds what is withheld, all of it or a part."""
+    if not nested or field == withheld:
+        return field == withheld
+    if field == WHOLE or field.startswith(f"{withheld}."):
+        return True
+    if not withheld.startswith(f"{field}."):
+        return False
+    while kind.item is not None:
+        kind = kind.item
+    member = withheld.removeprefix(f"{field}.").split(".")[0]
+    if kind.kind != "struct":
+        return True
+    return member in kind.fields and takes(
+        f"{field}.{member}", kind.fields[member], withheld, nested=nested
+    )
 
 
 def fault_of_source(field: str, kind: str, *, nested: bool) -> tuple[str, str | None] | None:

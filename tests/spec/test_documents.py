@@ -269,3 +269,24 @@ def test_what_is_no_field_is_checked(connector: str, column: dict[str, Any], fau
         catalog_of(connector, "a.b.c", "id", columns)
     said = str(told.value) + str([e.get("ctx") for e in told.value.errors()])
     assert re.search(fault, said, re.DOTALL)
+
+
+@pytest.mark.parametrize(
+    ("columns", "withheld", "refused"),
+    [
+        ({"doc": {"type": "json", "source": "$"}}, "token", True),
+        ({"doc": {"type": "json", "source": "content"}}, "content.draft", True),
+        ({"doc": {"type": "string", "source": "token.text"}}, "token", True),
+        ({"doc": {"type": "list<struct<a: string, b: json>>", "source": "l"}}, "l.b.c", True),
+        ({"doc": {"type": "list<struct<a: string, b: json>>", "source": "l"}}, "l.c", False),
+        ({"doc": {"type": "json", "source": "$rest"}}, "token", False),
+        ({"doc": {"type": "string", "source": "tokens"}}, "token", False),
+    ],
+)
+def test_no_column_takes_what_is_withheld(columns: dict[str, Any], withheld: str, refused: bool):
+    made = {"id": {"type": "json", "source": "_id"}, **columns}
+    if not refused:
+        assert catalog_of("mongodb", "m.d.t", "id", made, withheld=[withheld])
+        return
+    with pytest.raises(ValidationError, match=f"takes '{withheld}', which is withheld"):
+        catalog_of("mongodb", "m.d.t", "id", made, withheld=[withheld])
