@@ -40,7 +40,7 @@ def report_asset(
         write_index(folder, reports)
         return dg.MaterializeResult(
             metadata={
-                "page": dg.MetadataValue.url(page.file.absolute().as_uri()),
+                "page": dg.MetadataValue.path(page.file.absolute()),
                 "charts": page.charts,
                 "size_bytes": page.size_bytes,
                 "input_versions": dg.MetadataValue.json(dict(page.input_versions)),
@@ -65,7 +65,8 @@ def with_links(
     """The assets, each with a link to the pages that show it."""
     links = dict[dg.AssetKey, dict[str, Any]]()
     for domain, mine in reports.items():
-        page = dg.MetadataValue.url((folder / page_of(domain)).absolute().as_uri())
+        # A path, since a browser opens no file from Dagster's page.
+        page = dg.MetadataValue.path((folder / page_of(domain)).absolute())
         for table in {table for report in mine for table in tables_in(report)}:
             links.setdefault(key_of(table), {})[f"report_{domain}"] = page
 

@@ -274,7 +274,7 @@ def test_dagster_makes_the_page_after_its_gold_and_leads_to_it(
     asset = report_asset(catalog, reports, "commerce", tmp_path)
     with dg.DagsterInstance.ephemeral() as instance:
         made = dg.materialize([asset], instance=instance).asset_materializations_for_node(asset.op.name)[0]  # fmt: skip
-    assert made.metadata["page"].value == (tmp_path / "commerce.html").as_uri()
+    assert made.metadata["page"].value == str(tmp_path / "commerce.html")
     assert (tmp_path / "commerce.html").is_file()
     assert key_of("gold.commerce.daily_sales") in asset.dependency_keys
     sales = dg.AssetsDefinition(specs=[dg.AssetSpec(key_of("gold.commerce.daily_sales"))])
