@@ -36,7 +36,7 @@ def read_documents(rows: pl.DataFrame, contract: Contract) -> pl.DataFrame:
     paths = {name: contract.field_of(name) for name in contract.columns}
     types = {name: column.type for name, column in contract.columns.items()}
     fields = {path: raw_type(types[name]) for name, path in paths.items()}
-    frame, wrong = read_paths(texts, fields, objects="", withheld=contract.withheld)
+    frame, wrong, misshapen = read_paths(texts, fields, withheld=contract.withheld)
     values = [
         plain(pl.col(paths[name]), types[name]).alias(name)
         for name in paths
@@ -46,7 +46,8 @@ def read_documents(rows: pl.DataFrame, contract: Contract) -> pl.DataFrame:
     lacking = pl.Series(verb == _UPSERT) & texts.is_null()
     missing = pl.when(pl.lit(lacking)).then(pl.lit("no_after"))
     why = pl.coalesce(pl.lit(reasons), pl.lit(wrong), missing)
-    unreadable = pl.when(why.is_not_null()).then(fill("undecodable:*{}", why))
+    columns = misshapen.replace({path: name for name, path in paths.items()})
+    unreadable = pl.coalesce(fill("undecodable:*{}", why), fill("undecodable:{}", pl.lit(columns)))
     read = frame.select(*values, *keys, unreadable.alias("_unreadable"))
     own = {n: p for n, p in paths.items() if n not in contract.key and p != TIME}
     return pl.concat([rows, read, _patch_states(patches, own, fields)], how="horizontal")

@@ -228,17 +228,21 @@ def _flat_images(
 ) -> pl.DataFrame:
     texts = rows["raw_payload"]
     if contract.nested and (contract.parents or raw.keys() & {WHOLE, REST}):
-        images, reasons = read_paths(texts, raw, objects="", withheld=contract.withheld)
+        images, reasons, misshapen = read_paths(texts, raw, withheld=contract.withheld)
+        columns_of = {
+            f: name for name, c in contract.columns.items() for f in (c.source or name, *c.was)
+        }
+        named = fill("undecodable:{}", pl.lit(misshapen.replace(columns_of)))
+        unreadable = pl.coalesce(_unreadable(pl.lit(reasons)), named)
     else:
         images, reasons = parse(texts, raw, objects=_objects(raw))
+        unreadable = _unreadable(pl.lit(reasons))
     upsert = rows["_verb"] == UPSERT
     columns = [
         pl.col(name) if name in key else pl.when(upsert).then(pl.col(name)).alias(name)
         for name in raw
     ]
-    return pl.concat(
-        [rows, images.select(*columns, _unreadable(pl.lit(reasons)))], how="horizontal"
-    )
+    return pl.concat([rows, images.select(*columns, unreadable)], how="horizontal")
 
 
 def _bare(rows: pl.DataFrame, raw: Mapping[str, pl.DataType]) -> pl.DataFrame:

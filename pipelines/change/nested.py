@@ -4,40 +4,75 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import polars as pl
 
-from pipelines.change.ndjson import parse
+from pipelines.change.ndjson import WRONG_SHAPE, parse
 from pipelines.contract.source import REST, TIME, WHOLE
 
 #: What is taken of a document: names, and of each what is taken in it; None where it is taken whole.
 Taken = Mapping[str, Any]
 
 
+class Read(NamedTuple):
+    """What was read of documents: a column a field, and of each document what kept it from being read.
+
+    `reasons` is of the whole document (see `ndjson.parse`), `misshapen` the first field that is of
+    another shape than its type: its column is null, the others are read.
+    """
+
+    frame: pl.DataFrame
+    reasons: pl.Series
+    misshapen: pl.Series
+
+
 def read_paths(
-    texts: pl.Series,
-    fields: Mapping[str, pl.DataType],
-    *,
-    objects: str | None,
-    withheld: Iterable[str] = (),
-) -> tuple[pl.DataFrame, pl.Series]:
-    """A column for each field of the JSON documents, and why one could not be read; see `ndjson.parse`.
+    texts: pl.Series, fields: Mapping[str, pl.DataType], *, withheld: Iterable[str] = ()
+) -> Read:
+    """The fields of JSON documents.
 
     `a.b` is the field `b` of the structure `a`; `$` the text as it is; `$rest` the document without
     what the other fields take and without what is withheld, null where nothing is left.
     """
-    tree = _tree({name: kind for name, kind in fields.items() if not _is_special(name)})
-    frame, reasons = parse(texts, {n: _dtype(inner) for n, inner in tree.items()}, objects=objects)
-    columns = [_at(name).alias(name) for name in fields if not _is_special(name)]
+    plain = {name: kind for name, kind in fields.items() if not _is_special(name)}
+    read = _by_field(texts, plain, _fields(texts, plain))
+    columns = [pl.col(name) for name in plain]
     if WHOLE in fields:
         columns.append(pl.lit(texts).alias(WHOLE))
     if REST in fields:
         hidden = _tree(dict.fromkeys(withheld, pl.String()))
-        taken = _merged(_taken(tree), _taken(hidden))
-        readable = texts.zip_with(reasons.is_null(), pl.repeat(None, len(texts), dtype=pl.String, eager=True))  # fmt: skip
+        taken = _merged(_taken(_tree(plain)), _taken(hidden))
+        readable = pl.select(pl.when(pl.lit(read.reasons.is_null())).then(texts)).to_series()
         columns.append(pl.lit(_rests(readable, taken)).alias(REST))
-    return frame.select(columns), reasons
+    return read._replace(frame=read.frame.select(columns))
+
+
+def _fields(texts: pl.Series, fields: Mapping[str, pl.DataType]) -> tuple[pl.DataFrame, pl.Series]:
+    """A column a field, and why a document could not be read to all of them."""
+    schema = {name: _dtype(inner) for name, inner in _tree(fields).items()}
+    frame, reasons = parse(texts, schema, objects="")
+    return frame.select(_at(name).alias(name) for name in fields), reasons
+
+
+def _by_field(
+    texts: pl.Series, fields: Mapping[str, pl.DataType], read: tuple[pl.DataFrame, pl.Series]
+) -> Read:
+    """The documents that are of another shape read once more, each field alone."""
+    frame, reasons = read
+    odd = (reasons == WRONG_SHAPE).fill_null(value=False)
+    nothing = pl.repeat(None, len(texts), dtype=pl.String, eager=True)
+    if not odd.any():
+        return Read(frame, reasons, nothing)
+    few = texts.filter(odd)
+    parts = {name: _fields(few, {name: kind}) for name, kind in fields.items()}
+    wrong = [pl.when(pl.lit(why.is_not_null())).then(pl.lit(n)) for n, (_, why) in parts.items()]
+    again = pl.concat([part for part, _ in parts.values()], how="horizontal")
+    found = again.select(pl.coalesce(wrong)).to_series()
+    order = pl.concat([(~odd).arg_true(), odd.arg_true()]).arg_sort()
+    whole = pl.concat([frame.filter(~odd), again]).select(pl.all().gather(order))
+    fine = reasons.zip_with(~odd, nothing)
+    return Read(whole, fine, nothing.scatter(odd.arg_true(), found))
 
 
 def _is_special(name: str) -> bool:

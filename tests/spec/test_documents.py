@@ -76,11 +76,15 @@ def test_a_withheld_field_is_not_in_the_rest(tmp_path: Path):
     assert [json.loads(row["rest"]) for row in held(lake, catalog)] == [{"content": {"mood": "x"}}]
 
 
-def test_a_known_field_of_another_shape_is_quarantined_whole(tmp_path: Path):
-    lake, catalog = post(tmp_path, {"_id": 1, "content": {"tags": "one"}}, {"_id": 2})
+def test_a_known_field_of_another_shape_is_quarantined_by_its_name(tmp_path: Path):
+    """What is sound of the document stands beside it, and its neighbours are kept."""
+    bad = {"_id": 1, "content": {"text": "a", "tags": "one"}, "mood": "x"}
+    lake, catalog = post(tmp_path, bad, {"_id": 2}, {"_id": 3, "content": "a"})
     assert [row["id"] for row in held(lake, catalog)] == ["2"]
-    (bad,) = held(lake, catalog, "quarantine")
-    assert bad["quality_issues"] == ["undecodable:*wrong_shape"]
+    first, third = held(lake, catalog, "quarantine")
+    assert first["quality_issues"] == ["undecodable:tags"]
+    assert (first["text"], first["tags"], first["rest"]) == ("a", None, '{"mood": "x"}')
+    assert third["quality_issues"] == ["undecodable:text"]
 
 
 json_values = st.recursive(
@@ -99,7 +103,7 @@ def test_the_columns_and_the_rest_together_are_the_document(known: Any, more: An
     document = {**known, **more, "b": {**known["b"], **deep}}
     texts = pl.Series([json.dumps(document)])
     fields = {"a": pl.String(), "b.a": pl.String(), "$rest": pl.String()}
-    frame, _ = read_paths(texts, fields, objects="")
+    frame, _, _ = read_paths(texts, fields)
     rest = json.loads(frame["$rest"][0] or "{}")
     assert frame.select("a", "b.a").row(0) == (known["a"], known["b"]["a"])
     inner = {"b": deep} if deep else {}
@@ -249,6 +253,16 @@ def test_events_of_two_versions_are_read_alike(tmp_path: Path):
         "b": ("EUR", 1.5, None),
         "c": ("EUR", 1.5, '{"channel": "app"}'),
     }
+
+
+def test_an_event_of_another_shape_is_quarantined_by_the_columns_name(tmp_path: Path):
+    lake, catalog = (
+        Lake(str(tmp_path)),
+        catalog_of("events", "orders", None, ORDER, identity="event"),
+    )
+    land(lake, catalog, ({"id": "a"}, {"orderId": "a", "audit": [1500]}))
+    (bad,) = held(lake, catalog, "quarantine")
+    assert (bad["quality_issues"], bad["order"]) == (["undecodable:at"], "a")
 
 
 # ---- CONTRACTS ---- #
