@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import threading
 import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -12,7 +13,8 @@ from typing import Any
 from typer.testing import CliRunner, Result
 
 from pipelines.cli import app
-from tests.unit.openlineage.spec import validator
+from tests.unit.openlineage.published import published
+from tests.unit.openlineage.spec import formats, validator
 
 NOTES = """table: silver.shop.notes
 description: Notes that customers left.
@@ -44,6 +46,11 @@ GROUP BY kind
 
 VALIDATOR = validator()
 
+#: Faults by the published schemas too, where somebody says where they lie.
+PUBLISHED = (
+    published(Path(SPEC), formats()) if (SPEC := os.environ.get("OPENLINEAGE_SPEC")) else None
+)
+
 
 class Listening:
     """An HTTP server that takes OpenLineage events; `answers` are given first, then 201 for ever."""
@@ -74,6 +81,7 @@ class Listening:
 
     def take(self, event: dict[str, Any]) -> int:
         faults = [f"{e.json_path}: {e.message}" for e in VALIDATOR.iter_errors(event)]
+        faults += PUBLISHED(event) if PUBLISHED else []
         self.faults += faults
         self.events.append(event)
         return 422 if faults else 201

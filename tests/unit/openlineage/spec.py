@@ -3,7 +3,7 @@
 Read from the classes that OpenLineage's own generator makes of the published schemas (OpenLineage.json
 2-0-2 and its facets), as `openlineage-python` ships them: names, types, what is required, formats,
 and under which name each facet must say that it is described. No package ships the schemas
-themselves; `test_spec.py` states what they require.
+themselves: `test_spec.py` states what they require, and `published.py` reads them from a checkout.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ def validator() -> Draft202012Validator:
         "const": "https://openlineage.io/spec/2-0-2/OpenLineage.json#/$defs/RunEvent"
     }
     event["required"].append("eventType")  # a state is what we always tell
-    return Draft202012Validator({**top, "$defs": definitions}, format_checker=_formats())
+    return Draft202012Validator({**top, "$defs": definitions}, format_checker=formats())
 
 
 def _facet_classes() -> Iterator[tuple[str, str, type]]:
@@ -133,7 +133,8 @@ def _format(field: attr.Attribute[Any]) -> dict[str, Any]:
     return {"format": found} if found else {}
 
 
-def _formats() -> FormatChecker:
+def formats() -> FormatChecker:
+    """The forms that the specification names; none of them is asked for as an optional library has it."""
     checker = FormatChecker(formats=())
 
     @checker.checks("uuid", raises=ValueError)

@@ -5,11 +5,15 @@ Stated by hand from the published schemas, so that a slip of the derived one is 
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.unit.openlineage.parts import VALIDATOR
+from tests.unit.openlineage.published import published
+from tests.unit.openlineage.spec import formats
 
 #: What must be there, by class; of a facet beside `_producer` and `_schemaURL`.
 REQUIRED = """
@@ -80,3 +84,50 @@ def test_what_the_specification_requires_is_required(name: str, fields: set[str]
 @pytest.mark.parametrize(("name", "field", "form"), _lines(FORMS))
 def test_the_forms_of_the_specification_are_checked(name: str, field: str, form: str) -> None:
     assert DEFINITIONS[name]["properties"][field]["format"] == form
+
+
+# ---- A CHECKOUT ---- #
+
+AT = "https://openlineage.io/spec"
+CORE = {
+    "$id": f"{AT}/2-0-2/OpenLineage.json",
+    "$defs": {
+        "RunEvent": {
+            "required": ["eventTime"],
+            "properties": {"eventTime": {"format": "date-time"}},
+        },
+        "JobFacet": {"required": ["_producer"], "properties": {"_producer": {"format": "uri"}}},
+    },
+}
+FACET = {
+    "$id": f"{AT}/facets/1-1-0/SQLJobFacet.json",
+    "$defs": {
+        "SQLJobFacet": {
+            "allOf": [
+                {"$ref": f"{AT}/1-0-2/OpenLineage.json#/$defs/JobFacet"},
+                {"required": ["query"]},
+            ]
+        }
+    },
+}
+
+
+def test_a_checkout_of_the_specification_is_asked_of_events_and_facets(tmp_path: Path) -> None:
+    (tmp_path / "facets").mkdir()
+    (tmp_path / "OpenLineage.json").write_text(json.dumps(CORE))
+    (tmp_path / "facets" / "SQLJobFacet.json").write_text(json.dumps(FACET))
+    faults = published(tmp_path, formats())
+
+    def event(time: str = "2026-01-01T00:00:00Z", **facet: str) -> dict[str, Any]:
+        sql = {
+            "_producer": "urn:x",
+            "_schemaURL": f"{FACET['$id']}#/$defs/SQLJobFacet",
+            "query": "q",
+        }
+        return {"eventTime": time, "job": {"facets": {"sql": sql | facet}}}
+
+    assert faults(event()) == []
+    assert len(faults(event(time="yesterday"))) == 1
+    assert len(faults(event(_producer="me"))) == 1
+    (unknown,) = faults(event(_schemaURL=f"{AT}/facets/9-0-0/SQLJobFacet.json#/$defs/SQLJobFacet"))
+    assert "no such schema" in unknown
