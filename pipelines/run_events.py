@@ -203,15 +203,11 @@ def told_events(
     *,
     files: Sequence[Path] = (),
     streaming: bool = False,
-    every: float | None = None,
 ) -> Generator[RunEvents]:
-    """The events of one command, which is a run itself and the parent of its steps.
-
-    `every` is how many seconds lie between two events of a run that streams.
-    """
+    """The events of one command, which is a run itself and the parent of its steps."""
     events = RunEvents(
         facts=RunFacts(
-            lake, catalog, settings.bootstrap, tuple(files), streaming, every, settings.exports_root
+            lake, catalog, settings.bootstrap, tuple(files), streaming, settings.exports_root
         ),
         listener=open_listener(settings),
         namespace=settings.job_namespace,

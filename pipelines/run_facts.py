@@ -38,17 +38,13 @@ Report = Applied | Built | Exported
 
 @dataclass(frozen=True)
 class RunFacts:
-    """The facts of the steps of one run; `files` are recorded streams read instead of `bootstrap`.
-
-    A run that is `streaming` has no end of its own; `every` so many seconds it says how it goes on.
-    """
+    """The facts of the steps of one run; `files` are recorded streams read instead of `bootstrap`."""
 
     lake: Lake
     catalog: Catalog
     bootstrap: str | None = None
     files: tuple[Path, ...] = field(default=())
     streaming: bool = False
-    every: float | None = None
     exports: str = ""
 
     @cached_property
@@ -81,7 +77,6 @@ class RunFacts:
             source=None if contract.sql else ("yaml", contract.path.read_text("utf-8")),
             code=code_of(path),
             streaming=self.streaming,
-            every=self.every,
         )
 
     def checks_job(self, table: str) -> JobFact:

@@ -145,7 +145,6 @@ def _job_facets(job: JobFact) -> _Facets:
             processingType="STREAMING" if job.streaming else "BATCH",
             integration=_INTEGRATION,
             jobType=job.type,
-            emissionPattern=_pattern(job),
         )
     }
     if job.description:
@@ -166,13 +165,6 @@ def _job_facets(job: JobFact) -> _Facets:
             branch=job.code.branch,
         )
     return facets
-
-
-def _pattern(job: JobFact) -> job_type_job.EmissionPattern | None:
-    """Each periodic event tells of its own span of time, in whole seconds."""
-    if job.every is None:
-        return None
-    return job_type_job.EmissionPattern("PERIODIC", "COMPLETE_SNAPSHOT", max(1, round(job.every)))
 
 
 # ---- DATASETS ---- #

@@ -113,10 +113,7 @@ class Code:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JobFact:
-    """A job: the same thing done each time, by a name that stays.
-
-    One that is `streaming` tells `every` so many seconds what it wrote since; None: its end alone.
-    """
+    """A job: the same thing done each time, by a name that stays; `streaming` has no end of its own."""
 
     name: str
     type: str
@@ -126,7 +123,6 @@ class JobFact:
     source: tuple[str, str] | None = None
     code: Code | None = None
     streaming: bool = False
-    every: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

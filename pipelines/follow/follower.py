@@ -65,8 +65,8 @@ class Follower:
         """
         lake = open_lake(self.settings)
         with told_events(
-            self.settings, lake, self.catalog, "medallion.follow", streaming=True, every=self.pace.tell
-        ) as events:  # fmt: skip
+            self.settings, lake, self.catalog, "medallion.follow", streaming=True
+        ) as events:
             refiner = Thread(target=self._refine, args=(events,), name="refine")
             refiner.start()
             try:
