@@ -26,7 +26,7 @@ _STATUS = ["CONFIRMED", "SHIPPED", "DELIVERED", "CANCELLED"]
 
 _TABLES = {
     "lines": (
-        "order_id",
+        ["order_id"],
         {
             "order_id": "int64", "customer_id": "int64", "status": "string", "amount": "decimal(10,2)",
             "ordered_on": "date", "note": "string", "country": "string", "segment": "string",
@@ -36,7 +36,7 @@ _TABLES = {
             FROM {ORDERS} AS o LEFT JOIN {CUSTOMERS} AS c ON o.customer_id = c.customer_id""",
     ),
     "totals": (
-        "customer_id",
+        ["customer_id"],
         {
             "customer_id": "int64", "orders": "int64", "total": "decimal(18,2)", "days": "int64", "newest": "timestamp",
         },
@@ -45,11 +45,21 @@ _TABLES = {
             FROM {ORDERS} AS o WHERE o.status <> 'CANCELLED' GROUP BY o.customer_id""",
     ),
     "numbered": (
-        "order_id",
+        ["order_id"],
         {"order_id": "int64", "customer_id": "int64", "nth": "int64", "so_far": "decimal(18,2)"},
         f"""SELECT o.order_id, o.customer_id,
             CAST(ROW_NUMBER() OVER (PARTITION BY o.customer_id ORDER BY o.created_at, o.order_id) AS BIGINT) AS nth,
             CAST(SUM(o.amount) OVER (PARTITION BY o.customer_id) AS DECIMAL(18, 2)) AS so_far FROM {ORDERS} AS o""",
+    ),
+    "daily": (
+        ["day", "segment"],
+        {
+            "day": "date", "segment": "string", "orders": "int64", "revenue": "decimal(18,2)",
+        },
+        f"""SELECT CAST(o.created_at AS DATE) AS day, c.segment, CAST(COUNT(*) AS BIGINT) AS orders,
+            CAST(SUM(o.amount) AS DECIMAL(18, 2)) AS revenue
+            FROM {ORDERS} AS o INNER JOIN {CUSTOMERS} AS c ON o.customer_id = c.customer_id
+            WHERE o.status <> 'CANCELLED' GROUP BY CAST(o.created_at AS DATE), c.segment""",
     ),
 }  # fmt: skip
 TABLES = tuple(_TABLES)
@@ -62,7 +72,7 @@ def _contract(name: str) -> Contract:
         "table": f"gold.bench.{name}",
         "description": "For the benchmark.",
         "owner": "bench",
-        "key": [key],
+        "key": key,
         "columns": {column: {"type": kind} for column, kind in columns.items()},
     }
     return Contract.model_validate(given).model_copy(update={"sql": sql})

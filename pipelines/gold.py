@@ -11,12 +11,12 @@ from __future__ import annotations
 import hashlib
 import json
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import lru_cache
 from graphlib import CycleError, TopologicalSorter
-from typing import Literal
+from typing import Literal, TypeVar
 
 import polars as pl
 from deltalake import DeltaTable
@@ -26,11 +26,11 @@ from lineage.errors import LineageError
 from pipelines.contract import Catalog, Contract, did_you_mean
 from pipelines.contract.forecast import FORETOLD
 from pipelines.cut import refuse_half_transactions
-from pipelines.difference import write_difference
+from pipelines.difference import stored_rows, write_difference
 from pipelines.errors import ContractError, LakeError, LossError, QualityError, QueryError
 from pipelines.forecast.model import Theta
 from pipelines.forecast.series import with_forecasts
-from pipelines.incremental import NotProvable, Part, part_since
+from pipelines.incremental import NotProvable, Part, Summed, part_since
 from pipelines.masks import release, salt_mark
 from pipelines.storage import Lake
 from pipelines.surrogate import keep_numbers, with_surrogate_key
@@ -38,6 +38,8 @@ from pipelines.version import CODE_VERSION
 
 #: What foretells series.
 MODEL = Theta()
+
+P = TypeVar("P")
 
 #: Operations that leave the rows as they were.
 _HARMLESS = ("OPTIMIZE", "VACUUM START", "VACUUM END", "SET TBLPROPERTIES", "ADD FEATURE")
@@ -139,8 +141,8 @@ def build(lake: Lake, catalog: Catalog, table: str, *, batch_id: str, now: datet
         )
     refuse_half_transactions(lake, catalog, table, inputs_of(contract))
     keys = {name: catalog[name].key for name in handles if name in catalog.contracts}
-    part, why = _part(lake, contract, handles, last, recipe, keys)
-    found = _run(lake, contract, handles, part)
+    part, why = _or_why(lambda: part_since(lake, contract, handles, last, recipe, keys))
+    found, part, why = _run(lake, contract, handles, part, why)
     shown = release(contract, found)
     rows = _foretold(contract, _exactly(contract, shown, added_columns(contract)))
     rows, numbers = with_surrogate_key(lake, contract, rows, _cast)
@@ -171,19 +173,10 @@ def build(lake: Lake, catalog: Catalog, table: str, *, batch_id: str, now: datet
     )
 
 
-def _part(
-    lake: Lake,
-    contract: Contract,
-    handles: Mapping[str, DeltaTable],
-    last: str | None,
-    recipe: str,
-    keys: Mapping[str, Sequence[str]],
-) -> tuple[Part | None, str | None]:
+def _or_why(find: Callable[[], P]) -> tuple[P | None, str | None]:
     """The part to compute; or None for the whole table, and why."""
-    if contract.forecast is not None:
-        return None, "a forecast is made of whole series"
     try:
-        return part_since(lake, contract, handles, last, recipe, keys), None
+        return find(), None
     except NotProvable as reason:
         return None, str(reason)
 
@@ -250,12 +243,30 @@ def _count(lake: Lake, handle: DeltaTable) -> int:
 
 
 def _run(
-    lake: Lake, contract: Contract, handles: Mapping[str, DeltaTable], part: Part | None
-) -> pl.DataFrame:
-    """The rows that the SQL gives of the inputs, all or those of the part."""
-    if part is None:
-        return run_sql(contract, {n: lake.scan_handle(each) for n, each in handles.items()})
-    return part.of(run_sql(contract, part.frames).lazy()).collect()
+    lake: Lake,
+    contract: Contract,
+    handles: Mapping[str, DeltaTable],
+    part: Part | Summed | None,
+    why: str | None,
+) -> tuple[pl.DataFrame, Part | None, str | None]:
+    """The rows that the SQL gives of the inputs, all or those of the part; the part, or why there is none."""
+    if isinstance(part, Summed):
+        try:
+            return *_moved(lake, contract, part), None
+        except (NotProvable, QueryError, LossError, pl.exceptions.PolarsError):
+            part, why = _or_why(part.otherwise)  # what has to be refused is refused there
+    if part is not None:
+        return part.of(run_sql(contract, part.frames).lazy()).collect(), part, None
+    whole = {name: lake.scan_handle(handle) for name, handle in handles.items()}
+    return run_sql(contract, whole), None, why
+
+
+def _moved(lake: Lake, contract: Contract, part: Summed) -> tuple[pl.DataFrame, Part]:
+    """The stored groups, moved by what went and came."""
+    return part.result(
+        lambda frames: result_over(contract, frames),
+        lambda keys: stored_rows(lake, contract, keys),
+    )
 
 
 def result_over(contract: Contract, frames: Mapping[str, pl.LazyFrame]) -> pl.DataFrame:

@@ -7,5 +7,6 @@ says why and the table is computed whole.
 from pipelines.incremental.errors import NotProvable
 from pipelines.incremental.part import Part
 from pipelines.incremental.since import part_since
+from pipelines.incremental.summed import Summed
 
-__all__ = ["NotProvable", "Part", "part_since"]
+__all__ = ["NotProvable", "Part", "Summed", "part_since"]

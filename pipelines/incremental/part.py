@@ -137,6 +137,22 @@ def part_of(
         ) from error
 
 
+def part_of_keys(
+    query: Query,
+    tables: Mapping[str, Input],
+    changes: Mapping[str, Changes],
+    key: Sequence[str],
+    keys: pl.DataFrame,
+) -> Part:
+    """The part with these keys, whatever changed.
+
+    Raises:
+        NotProvable: when the keys cannot be compared with the columns they are made of.
+    """
+    named = keys.select(pl.col(name).alias(str(at)) for at, name in enumerate(key))
+    return _part(query, Reach(tables, changes), tuple(key), named)
+
+
 def _no_part(query: Query, columns: tuple[str, ...]) -> Part:
     return Part(
         columns=columns,
@@ -149,9 +165,14 @@ def _no_part(query: Query, columns: tuple[str, ...]) -> Part:
 
 
 def _found(query: Query, reach: Reach, columns: tuple[str, ...]) -> Part:
-    terms = tuple(column(name) for name in columns)
-    values, needs = reach.touched(query.root, terms), Needs()
-    reach.needed(query.root, terms, values, needs)
+    values = reach.touched(query.root, tuple(column(name) for name in columns))
+    return _part(query, reach, columns, values)
+
+
+def _part(query: Query, reach: Reach, columns: tuple[str, ...], values: pl.DataFrame) -> Part:
+    """The rows with these values, and those of the inputs that they are made of."""
+    needs = Needs()
+    reach.needed(query.root, tuple(column(name) for name in columns), values, needs)
     frames = {name: table.rows for name, table in reach.tables.items()}
     for name, wanted in needs.items():
         if wanted is not None:

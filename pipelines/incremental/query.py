@@ -33,10 +33,14 @@ class Table:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class SetOperation:
-    """UNION, INTERSECT or EXCEPT; each part with its columns in the order of `names`."""
+    """UNION, INTERSECT or EXCEPT; each part with its columns in the order of `names`.
+
+    `is_bag` tells of UNION ALL, which keeps every row of each part.
+    """
 
     names: tuple[str, ...]
     parts: tuple[tuple[Relation, tuple[str, ...]], ...]
+    is_bag: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,13 +70,18 @@ class Equality:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Select:
-    """One SELECT. `groups` is None where rows are not grouped, empty where all are one group."""
+    """One SELECT. `groups` is None where rows are not grouped, empty where all are one group.
+
+    `is_plain` where it has neither DISTINCT nor HAVING nor QUALIFY.
+    """
 
     sources: Mapping[str, Source]
     equalities: tuple[Equality, ...]
     outputs: Mapping[str, exp.Expr]
     groups: tuple[exp.Expr, ...] | None = None
     windows: tuple[tuple[exp.Expr, ...], ...] = field(default=())
+    where: exp.Expr | None = None
+    is_plain: bool = True
 
 
 Relation = Table | SetOperation | Select
@@ -139,7 +148,8 @@ class Reader:
             for each in scope.set_operation_scopes
             if isinstance(each.expression, exp.Query)
         )
-        return SetOperation(parts[0][1], parts)
+        is_bag = isinstance(query, exp.Union) and not query.args.get("distinct")
+        return SetOperation(parts[0][1], parts, is_bag)
 
     def _select(self, select: exp.Select, scope: Scope) -> Select:
         sources, equalities = self._joined(select, scope)
@@ -149,7 +159,15 @@ class Reader:
             equalities += list(_equalities(where.this, None))
         optional = {name for name, source in sources.items() if source.optional}
         usable = [each for each in equalities if _holds(each, optional)]
-        return Select(sources, tuple(usable), outputs, _groups(select), _windows(scope))
+        return Select(
+            sources=sources,
+            equalities=tuple(usable),
+            outputs=outputs,
+            groups=_groups(select),
+            windows=_windows(scope),
+            where=where.this if where else None,
+            is_plain=not any(select.args.get(each) for each in ("distinct", "having", "qualify")),
+        )
 
     def _joined(self, select: exp.Select, scope: Scope) -> tuple[dict[str, Source], list[Equality]]:
         sources, equalities = dict[str, Source](), list[Equality]()

@@ -6,6 +6,7 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import polars as pl
 from deltalake import DeltaTable
 
 from pipelines.contract import Contract
@@ -14,7 +15,8 @@ from pipelines.errors import LakeError
 from pipelines.incremental.changes import Changes, changes_between
 from pipelines.incremental.errors import NotProvable
 from pipelines.incremental.inputs import Input
-from pipelines.incremental.part import Part, Query, part_of, read_query
+from pipelines.incremental.part import Part, Query, part_of, part_of_keys, read_query
+from pipelines.incremental.summed import Summed, summed
 from pipelines.storage import Lake, schema_of
 
 #: What a recipe holds besides its inputs, in the reader's words.
@@ -34,7 +36,7 @@ def part_since(
     last: str | None,
     recipe: str,
     unique: Mapping[str, Sequence[str]],
-) -> Part:
+) -> Part | Summed:
     """The part of a table that the changes of its inputs since its last build can reach.
 
     Args:
@@ -48,6 +50,8 @@ def part_since(
     Raises:
         NotProvable: when the table has to be computed whole.
     """
+    if contract.forecast is not None:
+        raise NotProvable("a forecast is made of whole series")
     before, now = _told(last), _told(recipe)
     for name in now.keys() - {"inputs"}:
         if before.get(name) != now[name]:
@@ -62,7 +66,19 @@ def part_since(
             changed |= {name: found} if found.rows else {}
         rows = lake.scan_handle(inputs[name]).select(query.columns[name])
         tables[name] = Input(rows, snapshot, unique.get(name, ()))
-    return part_of(query, tables, changed, contract.key, _as_given(contract))
+    key, given = contract.key, _as_given(contract)
+
+    def otherwise() -> Part:
+        return part_of(query, tables, changed, key, given)
+
+    def again(keys: pl.DataFrame) -> Part:
+        return part_of_keys(query, tables, changed, key, keys)
+
+    if contract.group_size is not None or contract.surrogate_key is not None:
+        return otherwise()
+    masked = any(column.mask for column in contract.columns.values())
+    told = None if masked else summed(query, tables, changed, key, given, again, otherwise)
+    return told or otherwise()
 
 
 def _as_given(contract: Contract) -> list[str]:

@@ -189,14 +189,56 @@ def united(draw: st.DrawFn) -> tuple[str, list[str]]:
     )
 
 
-QUERIES = st.one_of(grouped(), by_row(), united())
+@st.composite
+def summed(draw: st.DrawFn) -> tuple[str, list[str]]:
+    """Groups whose measures follow from what went and came, or nearly."""
+    group = draw(
+        st.sampled_from([["o.customer_id"], ["o.status"], ["o.day", "o.status"], ["o.units > 1"]])
+    )
+    source = draw(
+        st.sampled_from(
+            [
+                f"{ORDERS} o",
+                f"{ORDERS} o {draw(JOINS)} {CUSTOMERS} c ON o.customer_id = c.customer_id",
+                f"{CUSTOMERS} c RIGHT JOIN {ORDERS} o ON o.customer_id = c.customer_id",
+                f"(SELECT a.customer_id, a.status, a.day, a.units, -a.amount AS amount FROM {ORDERS} a UNION ALL SELECT * FROM (SELECT b.customer_id, 'twice' AS status, b.day, b.units, b.amount FROM {ORDERS} b WHERE b.units > 0) d) o",
+            ]
+        )
+    )
+    every = [
+        "COUNT(*)",
+        "CAST(COUNT(1) AS BIGINT)",
+        "COUNT(o.units)",
+        "SUM(o.units)",
+        "CAST(SUM(o.amount) AS DECIMAL(18, 2))",
+        "CAST(SUM(o.amount * o.units) AS DECIMAL(20, 2))",
+        "SUM(CASE WHEN o.status = 'paid' THEN o.units END)",
+        "SUM(CASE WHEN o.status = 'paid' THEN 1 ELSE 0 END)",
+        "SUM(COALESCE(o.units, 0))",
+        "MIN(o.amount)",
+        "MAX(o.day)",
+        "MAX(o.status)",
+        "CAST(SUM(o.amount) AS DECIMAL(18, 1))",
+        "SUM(o.units) + 1",
+    ]
+    chosen = draw(st.lists(st.sampled_from(every), min_size=1, max_size=3, unique=True))
+    measures = ", ".join(f"{text} AS m{number}" for number, text in enumerate(chosen))
+    names = [f"k{number}" for number in range(len(group))]
+    keys = ", ".join(f"{text} AS {name}" for text, name in zip(group, names, strict=True))
+    where = draw(FILTERS).format("o")
+    return f"SELECT {keys}, {measures} FROM {source} {where} GROUP BY {', '.join(group)}", names
+
+
+QUERIES = st.one_of(grouped(), by_row(), united(), summed(), summed())
+#: Changes of orders alone, as facts change beside dimensions that stand still.
+OF_ORDERS: st.SearchStrategy[Change] = st.fixed_dictionaries({ORDERS: changes_of(ORDERS)})
 
 
 @settings(max_examples=60)
 @given(
     query=QUERIES,
     first=FIRST,
-    steps=st.lists(CHANGES, min_size=1, max_size=3),
+    steps=st.lists(CHANGES | OF_ORDERS, min_size=1, max_size=3),
     small=st.sampled_from([-1, 100_000]),
     indexed=st.booleans(),
 )
