@@ -107,7 +107,7 @@ def generate(
     _describe(market, first, campaigns)
     _quote(market, first - timedelta(days=3))
     _report(market, first)
-    _redescribe(market)
+    _redescribe(market, min(20, days // 3))
     _go_wrong(market)
     _stream(market, live_hours)
     return market
@@ -130,18 +130,23 @@ def _describe(market: Market, first: date, count: int) -> None:
                 "campaign_id": f"c-{number:03}", "name": f"{chance.choice(['Spring', 'Brand', 'Always on', 'Sale', 'Launch'])} {number}", "channel": alias,
                 "objective": chance.choice(["acquisition", "retention", None]), "status": "active",
                 "currency": "CHF" if number == count - 1 else chance.choice(["EUR", "EUR", "EUR", "USD", "GBP", "PLN"]),
-                "budget": Decimal(chance.randrange(5, 60) * 1000), "starts_on": starts, "ends_on": None, "updated_at": _at(first, 6),
+                "budget": Decimal(chance.randrange(20, 240) * 1000), "starts_on": starts, "ends_on": None, "updated_at": _at(first, 6),
             }
         )  # fmt: skip
     market.send(f"campaigns_{first}.csv", "campaigns", planned)
 
 
-def _redescribe(market: Market) -> None:
-    """Weeks later: one is paused, one has ended, and a new one runs where nobody knows."""
+def _redescribe(market: Market, days: int) -> None:
+    """So many days ago one was paused and one ended, and a new one runs where nobody knows."""
     held = list(market.truth["campaigns"].values())
-    at = _at(_LAST - timedelta(days=20), 9)
+    at = _at(_LAST - timedelta(days=days), 9)
     paused = {**held[1], "status": "paused", "updated_at": at}
-    over = {**held[2], "status": "ended", "ends_on": _LAST - timedelta(days=21), "updated_at": at}
+    over = {
+        **held[2],
+        "status": "ended",
+        "ends_on": max(held[2]["starts_on"], at.date()),
+        "updated_at": at,
+    }
     fresh = {**held[0], "campaign_id": f"c-{len(held):03}", "name": "Trial", "channel": "Threads", "currency": "EUR", "updated_at": at}  # fmt: skip
     fresh["starts_on"] = _LAST - timedelta(days=10)
     market.send(f"campaigns_{at:%Y-%m-%d}.csv", "campaigns", [paused, over, fresh])

@@ -14,7 +14,17 @@ import dagster as dg
 from assets.keys import key_of
 from pipelines.contract import Catalog
 from pipelines.ingest import open_lake
-from pipelines.report import Report, load_reports, page_of, tables_in, write_index, write_page
+from pipelines.report import (
+    Report,
+    listing_of,
+    load_each,
+    load_reports,
+    page_of,
+    tables_in,
+    write_each,
+    write_index,
+    write_page,
+)
 from pipelines.settings import load_settings
 
 Reports = Mapping[str, Sequence[Report]]
@@ -31,21 +41,29 @@ def report_asset(
     catalog: Catalog, reports: Reports, domain: str, folder: Path
 ) -> dg.AssetsDefinition:
     """The page of a domain's reports, in its group."""
-    mine = reports[domain]
-    tables = sorted({table for report in mine for table in tables_in(report)})
+    mine, each = reports[domain], load_each(catalog.root).get(domain, ())
+    tables = sorted({table for report in (*mine, *each) for table in tables_in(report)})
     owners = dict.fromkeys(r.owner if "@" in r.owner else f"team:{r.owner}" for r in mine)
 
     def made() -> dg.MaterializeResult:
-        page = write_page(open_lake(load_settings()), catalog, mine, folder, datetime.now(UTC))
+        lake, now = open_lake(load_settings()), datetime.now(UTC)
+        lists = [(listing_of(report), report.title) for report in each]
+        page = write_page(lake, catalog, mine, folder, now, lists)
+        more = [write_each(lake, catalog, report, folder, now) for report in each]
         write_index(folder, reports)
+        versions = {
+            **page.input_versions,
+            **{t: v for p in more for t, v in p.input_versions.items()},
+        }
         return dg.MaterializeResult(
             metadata={
+                **{f"pages_of_{pages.name}": pages.count for pages in more},
                 "page": dg.MetadataValue.path(page.file.absolute()),
                 "charts": page.charts,
                 "size_bytes": page.size_bytes,
-                "input_versions": dg.MetadataValue.json(dict(page.input_versions)),
+                "input_versions": dg.MetadataValue.json(versions),
             },
-            data_version=dg.DataVersion(_marked(page.input_versions)),
+            data_version=dg.DataVersion(_marked(versions)),
         )
 
     return dg.asset(
@@ -55,7 +73,7 @@ def report_asset(
         description="; ".join(f"{r.title}: {r.description}" for r in mine),
         kinds={"report"},
         owners=list(owners),
-        code_version=_marked([r.model_dump_json() for r in mine]),
+        code_version=_marked([r.model_dump_json() for r in (*mine, *each)]),
     )(made)
 
 

@@ -22,7 +22,7 @@ from pipelines.contract import Contract, load_catalog
 from pipelines.contract.importer import from_database, from_stream, place, skeleton
 from pipelines.contract.rules import rules_of
 from pipelines.errors import ContractError
-from pipelines.report import load_reports, refuse_faulty
+from pipelines.report import load_each, load_reports, refuse_faulty
 from pipelines.settings import load_settings
 
 contract_app = typer.Typer(help="Check, write and import contracts.", no_args_is_help=True)
@@ -44,6 +44,7 @@ def contract_check(assets: AssetsOption = None, as_json: JsonOption = False) -> 
     findings = check_sql(catalog)
     refuse(findings)
     refuse_faulty(catalog, chain.from_iterable(load_reports(catalog.root).values()))
+    refuse_faulty(catalog, chain.from_iterable(load_each(catalog.root).values()))
     rows = [
         {
             "table": c.table,

@@ -13,7 +13,14 @@ from pipelines.cli.show import out
 from pipelines.contract import did_you_mean, load_catalog
 from pipelines.errors import SettingsError
 from pipelines.ingest import open_lake
-from pipelines.report import load_reports, write_index, write_page
+from pipelines.report import (
+    listing_of,
+    load_each,
+    load_reports,
+    write_each,
+    write_index,
+    write_page,
+)
 from pipelines.settings import load_settings
 
 app = typer.Typer()
@@ -62,7 +69,13 @@ def report(
                 hint=did_you_mean(domain, known) or f"these have: {', '.join(known) or 'none'}",
             )
     place = open_lake(settings)
+    each = load_each(catalog.root)
     for domain in dict.fromkeys(domains or known):
-        page = write_page(place, catalog, known[domain], folder, datetime.now(UTC))
+        own, now = each.get(domain, ()), datetime.now(UTC)
+        lists = [(listing_of(report), report.title) for report in own]
+        page = write_page(place, catalog, known[domain], folder, now, lists)
         out.print(f"{domain}: {page.charts} charts, {page.size_bytes / 1e3:,.0f} kB: {page.file}")
+        for report in own:
+            pages = write_each(place, catalog, report, folder, now)
+            out.print(f"{domain}: {pages.count} pages of {report.title}: {pages.listing}")
     out.print(str(write_index(folder, known)))

@@ -9,6 +9,7 @@ from datetime import datetime
 from decimal import Decimal
 from importlib import resources
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 from jinja2 import Environment, PackageLoader, StrictUndefined, Template
@@ -54,7 +55,12 @@ def page_of(domain: str) -> str:
 
 
 def write_page(
-    lake: Lake, catalog: Catalog, reports: Sequence[Report], out: Path, now: datetime
+    lake: Lake,
+    catalog: Catalog,
+    reports: Sequence[Report],
+    out: Path,
+    now: datetime,
+    lists: Sequence[tuple[str, str]] = (),
 ) -> Page:
     """Writes the page of a domain's reports from gold as it is.
 
@@ -64,6 +70,7 @@ def write_page(
         reports: The reports of one domain, at least one.
         out: The folder of reports; made where it is missing.
         now: The time that the page says it was made at.
+        lists: Further pages that it leads to: file and title.
 
     Raises:
         ContractError: when a report shows a classified column, or its SQL is at fault.
@@ -78,21 +85,22 @@ def write_page(
     parts = [
         (
             report,
-            _figures(lake, report.figures, frames) if report.figures else (),
-            [_drawn(lake, chart, frames) for chart in report.charts],
+            figures_of(lake, report.figures, frames) if report.figures else (),
+            [drawn(lake, chart, frames) for chart in report.charts],
         )
         for report in reports
     ]
     versions = {table: handle.version() for table, handle in handles.items()}
     domain = reports[0].domain
-    text = _template("report.html").render(
-        domain=domain, parts=parts, versions=versions, contracts=catalog, now=now
-    )
+    text = rendered(
+        "report.html", domain=domain, heading=domain.capitalize(), summary="", lists=lists,
+        parts=parts, versions=versions, contracts=catalog, now=now,
+    )  # fmt: skip
     return Page(
         domain=domain,
         file=out / page_of(domain),
         charts=sum(len(report.charts) for report in reports),
-        size_bytes=_write(out, page_of(domain), text),
+        size_bytes=write_file(out, page_of(domain), text),
         input_versions=versions,
     )
 
@@ -100,11 +108,16 @@ def write_page(
 def write_index(out: Path, reports: Mapping[str, Sequence[Report]]) -> Path:
     """The page that leads to those domains' pages that are there."""
     there = {d: found for d, found in reports.items() if (out / page_of(d)).is_file()}
-    _write(out, "index.html", _template("index.html").render(reports=there, page_of=page_of))
+    write_file(out, "index.html", rendered("index.html", reports=there, page_of=page_of))
     return out / "index.html"
 
 
-def _write(out: Path, name: str, text: str) -> int:
+def write_file(out: Path, name: str, text: str) -> int:
+    """Writes a page into the folder of reports, with what the pages share; its size in bytes.
+
+    Raises:
+        SettingsError: when the folder cannot be written.
+    """
     shared = resources.files("lineage.catalog").joinpath("static")
     own = resources.files("pipelines.report").joinpath("static", "report.css")
     try:
@@ -117,6 +130,11 @@ def _write(out: Path, name: str, text: str) -> int:
         raise SettingsError(
             f"{out}: cannot be written: {error.strerror}", hint="choose another folder with --out"
         ) from error
+
+
+def rendered(template: str, **given: Any) -> str:
+    """The text of a page."""
+    return _template(template).render(given)
 
 
 def _template(name: str) -> Template:
@@ -133,9 +151,14 @@ def _template(name: str) -> Template:
 # ---- PARTS ---- #
 
 
-def _figures(
+def figures_of(
     lake: Lake, figures: Figures, frames: Mapping[str, pl.LazyFrame]
 ) -> list[tuple[str, str]]:
+    """The numbers at a page's head, with their words.
+
+    Raises:
+        QueryError: when their SQL does not run, or gives several rows.
+    """
     rows = select(lake, figures.sql, frames, tuple(frames))
     if len(rows) > 1:
         raise QueryError(f"figures are of one row, and their SQL gives {len(rows)}")
@@ -151,7 +174,12 @@ def _number(value: object) -> str:
     return f"{value:,}" if isinstance(value, int | float | Decimal) else str(value)
 
 
-def _drawn(lake: Lake, chart: Chart, frames: Mapping[str, pl.LazyFrame]) -> Drawn:
+def drawn(lake: Lake, chart: Chart, frames: Mapping[str, pl.LazyFrame]) -> Drawn:
+    """A chart of these tables.
+
+    Raises:
+        QueryError: when its SQL does not run, or gives what cannot be drawn.
+    """
     rows = select(lake, chart.sql, frames, tuple(frames))
     svg = draw(chart, rows) if len(rows) else ""
     # The page gives the picture its width; its own proportions stay in the viewBox.

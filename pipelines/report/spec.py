@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self, get_args
+from typing import Annotated, Any, Literal, Self, TypeVar, get_args
 
 from pydantic import Field, ValidationError, model_validator
 
@@ -109,16 +109,28 @@ class Report(Strict):
         return self
 
 
+R = TypeVar("R", bound=Report)
+
+
 def load_reports(root: Path) -> Mapping[str, tuple[Report, ...]]:
     """The reports below a folder of domains, by domain, in the order of their files.
 
     Raises:
         ContractError: one error that lists every fault found, each with file, line and hint.
     """
-    found, faults = dict[str, tuple[Report, ...]](), list[str]()
-    for path in sorted(root.glob("*/reports/*.yaml")):
+    return load_folder(root, "*/reports/*.yaml", Report)
+
+
+def load_folder(root: Path, pattern: str, kind: type[R]) -> Mapping[str, tuple[R, ...]]:
+    """The reports of one kind in the files of a pattern, by domain, in the order of the files.
+
+    Raises:
+        ContractError: one error that lists every fault found, each with file, line and hint.
+    """
+    found, faults = dict[str, tuple[R, ...]](), list[str]()
+    for path in sorted(root.glob(pattern)):
         try:
-            report = _load(path)
+            report = _load(path, kind)
         except ContractError as error:
             faults.append(str(error))
         else:
@@ -128,13 +140,13 @@ def load_reports(root: Path) -> Mapping[str, tuple[Report, ...]]:
     return found
 
 
-def _load(path: Path) -> Report:
+def _load(path: Path, kind: type[R]) -> R:
     node, document = read_mapping(path, "a report", "start it with 'title:'")
     if "path" in document:
         raise ContractError(f"{path}: 'path' is not a key of a report")
     try:
-        return Report.model_validate({**document, "path": path})
+        return kind.model_validate({**document, "path": path})
     except ValidationError as error:
         raise ContractError(
-            "\n".join(explain(path, node, fault, Report, "a report") for fault in error.errors())
+            "\n".join(explain(path, node, fault, kind, "a report") for fault in error.errors())
         ) from error
