@@ -84,6 +84,7 @@ def demo(
     catalog = load_catalog(contracts)
     show(lake, catalog, stories)
     prove(lake, catalog, told)
+    out.print(f"\nPlots of gold: {lake.root}/_reports/index.html")
     out.print(
         f"\nDone in {time.monotonic() - began:.0f} s. See every table in the Dagster UI on http://localhost:3000:\n"
     )

@@ -99,7 +99,10 @@ class OnlineFeatures:
     def _find(self, asked: pl.DataFrame) -> pl.DataFrame:
         snapshot = read_snapshot(self.lake.path(self.contract.table), self.lake.options)
         on, names = asked.columns, list(self.contract.columns)
-        places = lookup(snapshot, asked, on, worth_rows=_WORTH_ROWS)
+        try:
+            places = lookup(snapshot, asked, on, worth_rows=_WORTH_ROWS)
+        except OSError:  # who only may read the lake keeps no index beside it
+            places = None
         if places is None:
             return locate(snapshot, asked, on, names).select(names)
         if len(places) <= _FEW:

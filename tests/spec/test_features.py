@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -180,6 +181,11 @@ def test_a_key_reads_its_row_and_the_newest_version_of_it(
     assert any(file.vector for file in files), "some rows were marked as gone, others have moved"
     with pytest.raises(QueryError, match="1 values, not 2"):
         online.get(["a", "b"])
+    index = Path(refinery.lake.path(FEATURES.table)) / "_index"
+    assert index.is_dir() == (worth == 1)
+    shutil.rmtree(index, ignore_errors=True)
+    index.write_text("no index can be kept here")
+    assert online.get([keys[0]])["customer_id"].to_list() == keys[:1]
 
 
 def test_the_command_line_reads_and_writes_them(refinery: Refinery, tmp_path: Path):
