@@ -109,7 +109,10 @@ def apply() -> list[Line]:
             for runs, step in ((ours, "apply"), (merges, "merge")):
                 shutil.copytree(base / "made", base / "copy")
                 runs.append(child(f"steps.{step}(sys.argv[1], {CHANGES})", str(base / "copy")))
+                if step == "apply":
+                    marked = child("steps.read(sys.argv[1])", str(base / "copy"))
                 shutil.rmtree(base / "copy")
+        folded = child("steps.read(sys.argv[1])", str(base / "made"))
         few = child(f"steps.apply_few(sys.argv[1], {ROWS}, 1000)", str(base / "made"))["seconds"]
         small = Path(folder) / "small"
         child(f"steps.prepare({ROWS // 10}, {CHANGES}, sys.argv[1])", str(small))
@@ -141,6 +144,12 @@ def apply() -> list[Line]:
             f"{few / mine:.2f}",
             "(50 ms at 100M)",
             f"{few * 1000:.0f} ms a batch",
+        ),
+        (
+            "reading with 100k of 10M rows marked / folded",
+            f"{marked['seconds'] / folded['seconds']:.2f}",
+            "≤ 1.30",
+            f"{marked['seconds']:.2f} s against {folded['seconds']:.2f} s; {marked['cpu']:.2f} s of CPU against {folded['cpu']:.2f} s",
         ),
         (
             "order and guard of types / apply",

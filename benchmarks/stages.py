@@ -113,10 +113,11 @@ def measure(workload: Workload) -> Spent:
     stages = dict[str, dict[str, float]]()
     with tempfile.TemporaryDirectory(prefix="bench") as folder:
         lake, table = Lake(folder), workload.contract.table
+        landing = Bronze(lake, workload.catalog)
         for first in (0, workload.events):
             keys, values = zip(*workload.messages(first), strict=True)
             steps = (
-                ("capture", _CAPTURE, partial(_capture, lake, workload, first, keys, values)),
+                ("capture", _CAPTURE, partial(_capture, landing, workload, first, keys, values)),
                 ("apply", _APPLY, partial(silver.apply, lake, workload.catalog, table, now=datetime.now(UTC))),
             )  # fmt: skip
             for name, watched, step in steps:
@@ -156,7 +157,11 @@ def _timed(run: Callable[[], object]) -> float:
 
 
 def _capture(
-    lake: Lake, workload: Workload, first: int, keys: tuple[bytes, ...], values: tuple[bytes, ...]
+    landing: Bronze,
+    workload: Workload,
+    first: int,
+    keys: tuple[bytes, ...],
+    values: tuple[bytes, ...],
 ) -> None:
     count = len(keys)
     columns = Columns(
@@ -176,7 +181,7 @@ def _capture(
         origin=Origin(cluster="bench"),
         schemas=schemas,
     )
-    Bronze(lake, workload.catalog).land(batch)
+    landing.land(batch)
 
 
 def table(spent: Spent) -> str:

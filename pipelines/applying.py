@@ -220,10 +220,7 @@ class Work:
             rows.with_columns(pl.lit(value=False).alias("_waits")),
             waiting.with_columns(pl.lit(value=True).alias("_waits")),
         ]
-        merged = pl.concat(marked, how="diagonal_relaxed")
-        return merged.sort(*ORDER, "_waits").unique(
-            subset=self.key, keep="last", maintain_order=False
-        )
+        return newest(pl.concat(marked, how="diagonal_relaxed"), self.key, then=["_waits"])
 
     def _last_truncate(self, truncates: pl.DataFrame, state: State) -> tuple[int, ...] | None:
         """The position of the newest truncate that the table has ever seen."""

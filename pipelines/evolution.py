@@ -15,7 +15,7 @@ import polars as pl
 
 from pipelines.change.drift import UNKNOWN, Drift, Kind, drift_of_key, drifts, drifts_of_names
 from pipelines.change.images import last_image
-from pipelines.change.position import ORDER
+from pipelines.change.position import ORDER, in_order
 from pipelines.change.schema import read_block
 from pipelines.contract import Catalog, Column, Contract
 from pipelines.contract.importer import plain_name
@@ -55,7 +55,7 @@ def drifts_in(
     source = contract.source
     if source is None or source.connector in ("mongodb", "cassandra") or not len(rows):
         return []
-    ordered = rows.sort(*ORDER[:3], "kafka_offset")
+    ordered = in_order(rows, [*ORDER[:3], "kafka_offset"])
     found = list[Drift]()
     marks = ordered["schema_fingerprint"].unique(maintain_order=True).drop_nulls().to_list()
     last = ordered["schema_fingerprint"][-1]

@@ -12,6 +12,7 @@ from deltalake.exceptions import DeltaError
 from pipelines.bronze import BRONZE, epochs_of
 from pipelines.change.decode import BRONZE_COLUMNS
 from pipelines.change.epochs import share_epochs
+from pipelines.change.position import in_order
 from pipelines.delta import ActiveFile, files_added
 from pipelines.delta.store import Store
 from pipelines.errors import LakeError
@@ -122,7 +123,7 @@ def _rows(handle: DeltaTable, files: Sequence[tuple[int, ActiveFile]]) -> pl.Dat
         for version, file in files
     ]
     order = ["_version", "kafka_partition", "kafka_offset"]
-    return pl.concat(parts).collect(engine="streaming").sort(order).drop("_version")
+    return in_order(pl.concat(parts).collect(engine="streaming"), order).drop("_version")
 
 
 def no_rows() -> pl.DataFrame:

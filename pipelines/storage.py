@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Literal
 
 import polars as pl
-from deltalake import CommitProperties, DeltaTable, Transaction, write_deltalake
+from deltalake import CommitProperties, DeltaTable, Transaction, WriterProperties, write_deltalake
 from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundError
 from deltalake.schema import Schema as DeltaSchema
 
@@ -18,6 +18,9 @@ from pipelines.delta.store import Store
 from pipelines.errors import ConflictError, LakeError, LossError
 
 _NAME = re.compile(r"[a-z][a-z0-9_]*(\.[a-z][a-z0-9_]*){2}")
+
+#: A third of the bytes of Snappy, delta-rs' own choice, in no more time (an event in bronze: 42 against 115).
+_WRITING = WriterProperties(compression="ZSTD", compression_level=1)
 
 #: Kept for ten years: silver finds the changes since its last run in the log.
 _LOG_RETENTION = {"delta.logRetentionDuration": "interval 3650 days"}
@@ -189,6 +192,7 @@ class Lake:
                 mode=mode,
                 schema_mode="overwrite" if reshape else None,
                 storage_options=dict(self.options),
+                writer_properties=_WRITING,
                 commit_properties=CommitProperties(
                     custom_metadata=dict(metadata),
                     app_transactions=[Transaction(name, version) for name, version in app.items()],

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import polars as pl
 
 from pipelines.change.images import DELETE, TRUNCATE, UPSERT
-from pipelines.change.position import ORDER, exceeds, is_after
+from pipelines.change.position import ORDER, exceeds, in_order, is_after
 from quality_rules.split import SPECIAL
 
 UNAVAILABLE = "unavailable"
@@ -132,12 +132,13 @@ def _with_values(
     return joined.select(events.columns)
 
 
-def newest(events: pl.DataFrame, key: Sequence[str]) -> pl.DataFrame:
-    """One event a key: the newest in the total order."""
+def newest(events: pl.DataFrame, key: Sequence[str], *, then: Sequence[str] = ()) -> pl.DataFrame:
+    """One event a key: the newest in the total order, and among its likes the last by `then`."""
+    order = [*ORDER, *then]
     at = pl.int_range(pl.len(), dtype=pl.UInt32).alias("_at")
-    places = events.lazy().select(*key, *ORDER, at)
-    last = places.sort(ORDER).unique(subset=list(key), keep="last", maintain_order=False)
-    return events.select(pl.all().gather(last.select("_at").collect().to_series()))
+    places = in_order(events.select(*key, *order, at), order)
+    last = places.unique(subset=list(key), keep="last", maintain_order=False)["_at"]
+    return events.select(pl.all().gather(last))
 
 
 def split_truncates(events: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:

@@ -13,6 +13,7 @@ from polars.testing import assert_frame_equal, assert_series_equal
 
 from pipelines.change import images, ndjson, values
 from pipelines.change.decode import BRONZE_COLUMNS
+from pipelines.change.position import in_order
 from pipelines.landing import BRONZE
 
 _RAW = {"id": pl.String(), "text": pl.String(), "source": pl.String(), "after": pl.String()}
@@ -119,3 +120,14 @@ def test_a_float_that_a_parser_would_round_keeps_its_digits():
     text = json.dumps(payload, separators=(",", ":")).replace('"@"', "1234567890.12345678901")
     read = images._enveloped_images(_bronze([text], ["upsert"]), _RAW, _KEY)
     assert read["text"].to_list() == ["1234567890.12345678901"]
+
+
+_PAIRS = st.lists(
+    st.tuples(st.none() | st.integers(0, 3), st.integers(0, 3), st.booleans()), max_size=6
+)
+
+
+@given(_PAIRS)
+def test_rows_in_order_are_sorted_rows(rows: list[tuple[int | None, int, bool]]):
+    frame = pl.DataFrame(rows, schema={"a": pl.Int64, "b": pl.Int64, "c": pl.Boolean}, orient="row")
+    assert in_order(frame, ["a", "b", "c"]).equals(frame.sort("a", "b", "c"))
