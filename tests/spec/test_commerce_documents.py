@@ -244,6 +244,31 @@ def test_what_is_bad_waits_in_quarantine_and_says_why(refused: Any, number: int)
 # ---- WHAT CHANGES ---- #
 
 
+def test_a_post_whose_tags_and_media_change_is_computed_alone(tmp_path: Path):
+    told = Feeds(random=random.Random(1), clock=NOON)
+
+    def tell(op: str, identity: str, tags: list[str], urls: list[str]) -> None:
+        media = [{"type": "image", "url": url, "metadata": {}} for url in urls]
+        content = {**DOCUMENT["content"], "hashtags": tags, "media": media}
+        told.tick(1)
+        tell_document(told, POSTS, op, identity, {"_id": {"$oid": identity}, **DOCUMENT, "content": content})  # fmt: skip
+
+    names = [object_id(told) for _ in range(9)]
+    for name in names:
+        tell("c", name, ["Sale", "sale", "diy"], ["a", "a", "b"])
+    refinery = Refinery(tmp_path, "commerce")
+    refinery.take(told.records[:])
+    tell("u", names[3], ["music"], [])
+    built = {each.table: each for each in refinery.take(told.records[len(names) :])}
+    for table, added, removed in (("post_hashtags", 1, 2), ("post_media", 0, 2), ("hashtag_daily", 3, 2)):  # fmt: skip
+        done = built[f"gold.commerce.{table}"]
+        assert (done.computed, done.added, done.removed) == ("part", added, removed)
+    daily = refinery.rows("gold.commerce.hashtag_daily").select("hashtag", "posts").rows()
+    assert daily == [("diy", 8), ("music", 1), ("sale", 8)]
+    media = refinery.rows("gold.commerce.post_media").select("url", "times_shown").rows()
+    assert sorted(media) == [("a", 2)] * 8 + [("b", 1)] * 8
+
+
 def test_a_field_that_nobody_announced_can_become_a_column_later(feeds: Feeds, tmp_path: Path):
     """It was kept in the rest meanwhile; silver is made again from bronze with it in its column."""
     refinery = Refinery(tmp_path, "commerce")
