@@ -16,6 +16,7 @@ from lineage.layers import capture_lineage, silver_lineage, sql_lineage
 from lineage.records import SCHEMA, lineage_rows
 from pipelines.bronze import BRONZE
 from pipelines.contract import Catalog, Contract
+from pipelines.contract.source import TIME
 from pipelines.errors import ContractError
 from pipelines.gold import order_of
 from pipelines.history import history_schema
@@ -135,19 +136,21 @@ def _with_version(catalog: Catalog, entry: TableLineage) -> TableLineage:
 
 
 def _silver_tables(contract: Contract) -> list[TableLineage]:
-    fields = {name: contract.field_of(name) for name in contract.columns}
+    every = {name: contract.field_of(name) for name in contract.columns}
+    fields = {name: field for name, field in every.items() if field != TIME}
+    carried = {**_CARRIED, **dict.fromkeys(every.keys() - fields.keys(), "event_timestamp")}
     source = contract.source
     captured = capture_lineage(
         source_of(contract), source.topic if source else "", contract.bronze, list(fields.values())
     )
-    silver = silver_lineage(contract.bronze, contract.table, fields, carried=_CARRIED)
+    silver = silver_lineage(contract.bronze, contract.table, fields, carried=carried)
     if not contract.history:
         return [captured, silver]
     history = silver_lineage(
         contract.bronze,
         contract.sibling("history"),
         fields,
-        carried={**_CARRIED, "valid_from": "event_timestamp"},
+        carried={**carried, "valid_from": "event_timestamp"},
         kind="HISTORY",
     )
     return [captured, silver, history]

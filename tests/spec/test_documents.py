@@ -20,8 +20,9 @@ from pipelines.change.nested import read_paths
 from pipelines.change.schema import Writing
 from pipelines.change.values import decode
 from pipelines.contract import Catalog, parse_type
+from pipelines.provenance import lineage_of
 from pipelines.storage import Lake
-from tests.spec.landing import catalog_of, cells, change, held, land
+from tests.spec.landing import TABLE, catalog_of, cells, change, held, land
 
 WHO = uuid.UUID("550e8400-e29b-41d4-a716-446655440000")
 
@@ -183,6 +184,8 @@ def test_two_columns_take_one_field_and_one_takes_the_time_of_the_write(tmp_path
     epoch = datetime(1970, 1, 1, tzinfo=UTC)
     assert (row["at"] - epoch, row["too"]) == (timedelta(seconds=2.5), 2500)
     assert row["written"] - epoch == timedelta(seconds=5)
+    (told,) = lineage_of(catalog)[TABLE].columns["written"]
+    assert (told.table, told.column) == ("bronze.x.t", "event_timestamp")
 
 
 def test_the_schema_of_a_cell_is_that_of_its_value(tmp_path: Path):
