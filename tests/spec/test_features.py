@@ -38,7 +38,7 @@ SQL = {
         t AS (SELECT customer_id, max(told) AS changed FROM (SELECT customer_id, arg_max(told_us, (commit, lsn)) AS told FROM customers_log GROUP BY ALL
           UNION ALL SELECT o.customer_id, max(told_us) FROM o JOIN told USING (order_id) GROUP BY ALL) GROUP BY ALL)
         SELECT m.customer_id, m.as_of, count(order_id) FILTER (recent) AS order_count_last_30_days, coalesce(sum(total_amount) FILTER (recent), 0) AS total_spent_last_30_days,
-          CAST(round(CAST(total_spent_last_30_days AS DECIMAL(28, 8)) / nullif(order_count_last_30_days, 0), 2) AS DECIMAL(18, 2)) AS avg_order_value,
+          CAST((CAST(total_spent_last_30_days * 200 AS BIGINT) + order_count_last_30_days) // (2 * nullif(order_count_last_30_days, 0)) / 100 AS DECIMAL(18, 2)) AS avg_order_value,
           any_value(f.category) AS preferred_category, count(order_id) AS lifetime_order_count, coalesce(sum(total_amount), 0) AS lifetime_value,
           CASE lifetime_order_count WHEN 0 THEN 'none' WHEN 1 THEN 'new' WHEN 2 THEN 'returning' WHEN 3 THEN 'returning' WHEN 4 THEN 'returning' ELSE 'loyal' END AS lifetime_segment,
           make_timestamp(any_value(t.changed)) AS features_updated_at, '1.0.0' AS feature_version
