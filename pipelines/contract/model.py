@@ -347,6 +347,11 @@ class Contract(Strict):
     def _refuse_no_field(self) -> None:
         for name, column in self.columns.items():
             fault = fault_of_source(column.source or name, column.type.kind, nested=self.nested)
+            if (column.source or name) in self.parents:
+                fault = (
+                    "takes a structure of which other columns take parts",
+                    "take its parts, and what is left by '$rest'",
+                )
             if fault:
                 raise misplaced(
                     f"column '{name}' {fault[0]}", place=("columns", name), hint=fault[1]

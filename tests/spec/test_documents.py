@@ -278,10 +278,15 @@ def test_an_event_of_another_shape_is_quarantined_by_the_columns_name(tmp_path: 
         ("mongodb", {"type": "string", "source": "$rest"}, "of type json"),
         ("cassandra", {"type": "json", "source": "$rest"}, "documents alone"),
         ("postgres", {"type": "string", "source": "$time"}, "of type timestamp"),
+        ("mongodb", {"type": "json", "source": "content"}, "of which other columns take parts"),
     ],
 )
 def test_what_is_no_field_is_checked(connector: str, column: dict[str, Any], fault: str):
-    columns = {"id": {"type": "int32"}, "more": column}
+    columns = {
+        "id": {"type": "int32"},
+        "part": {"type": "string", "source": "content.text"},
+        "more": column,
+    }
     with pytest.raises(ValidationError) as told:
         catalog_of(connector, "a.b.c", "id", columns)
     said = str(told.value) + str([e.get("ctx") for e in told.value.errors()])
