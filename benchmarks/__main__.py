@@ -1,4 +1,4 @@
-"""`python -m benchmarks [capture|decode|apply|spark|gold|validate|lineage|catalog|rules|features ...] [--rows N]`: the ratios, printed and kept.
+"""`python -m benchmarks [capture|decode|apply|spark|gold|validate|lineage|catalog|rules|features|follow ...] [--rows N] [--seconds N]`: the ratios, printed and kept.
 
 Examples:
     python -m benchmarks
@@ -38,6 +38,8 @@ PLOT = Path(__file__).parents[1] / "docs" / "speed.svg"
 ROWS, CHANGES, MESSAGES, EVENTS = 10_000_000, 100_000, 300_000, 300_000
 MODELS = 1000
 VALIDATED = 1_000_000
+#: pgbench's rate a second, and for how long.
+TRANSACTIONS, SECONDS = 2000, 600
 
 Line = tuple[str, str, str, str]
 
@@ -413,6 +415,23 @@ def nightly() -> list[Line]:
     ]
 
 
+def follow() -> list[Line]:
+    """pgbench at 2,000 transactions a second, through real Debezium, into a follower's gold."""
+    from benchmarks import following
+    from tests.stack.parts import StackError
+
+    try:
+        found = following.follow(TRANSACTIONS, SECONDS)
+    except StackError as error:
+        return [("follow, source commit to gold", "not measured", "p95 ≤ 2 s", f"no stack: {error}")]  # fmt: skip
+    told = f"{found['tps']:,.0f} of {TRANSACTIONS:,} transactions/s for {SECONDS} s; {found['history']:,} in silver, equal to Postgres"
+    return [
+        ("follow, source commit to bronze", f"p95 {found['bronze']:.2f} s", "p95 ≤ 1 s", told),
+        ("follow, source commit to gold", f"p95 {found['gold']:.2f} s", "p95 ≤ 2 s", told),
+        ("follow, memory late / early", f"{found['growth']:.2f}", "flat", f"{found['follower_mb']:,.0f} MB at most"),
+    ]  # fmt: skip
+
+
 BENCHMARKS: dict[str, Callable[[], list[Line]]] = {
     "decode": decode,
     "forms": forms,
@@ -426,21 +445,29 @@ BENCHMARKS: dict[str, Callable[[], list[Line]]] = {
     "catalog": catalog,
     "rules": rules,
     "features": features,
+    "follow": follow,
 }
+
+
+def _number(words: list[str], option: str, default: int) -> int:
+    """What follows an option, both taken out of the words."""
+    if option not in words:
+        return default
+    at = words.index(option)
+    number = int(words[at + 1].replace("_", ""))
+    del words[at : at + 2]
+    return number
 
 
 def main() -> None:
     """Runs the benchmarks named, or all."""
-    global ROWS
+    global ROWS, SECONDS
     names = sys.argv[1:]
     if names[:1] == ["plot"]:
         into = Path(names[1]) if names[1:] else PLOT
         print(f"{into}: {plot(RESULTS, into)} lines")
         return
-    if "--rows" in names:
-        at = names.index("--rows")
-        ROWS = int(names[at + 1].replace("_", ""))
-        del names[at : at + 2]
+    ROWS, SECONDS = _number(names, "--rows", ROWS), _number(names, "--seconds", SECONDS)
     names = names or list(BENCHMARKS)
     if unknown := set(names) - set(BENCHMARKS):
         sys.exit(

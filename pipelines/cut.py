@@ -9,36 +9,24 @@ nothing. Transactions are known by their number: the LSN behind it is another in
 
 from __future__ import annotations
 
-import json
-import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
-from typing import Any
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 import polars as pl
 
 from pipelines.bronze import marker
 from pipelines.change.position import ORDER, is_after
 from pipelines.contract import Catalog, Contract
-from pipelines.delta import live_rows, read_snapshot
+from pipelines.delta import ActiveFile, files_added, live_rows, read_snapshot
 from pipelines.errors import LagError, LakeError
 from pipelines.feed import chunks
 from pipelines.state import CUT, State, open_state, progress_of
 from pipelines.storage import Lake
 from pipelines.topics import prefix_of, table_of
+from pipelines.transactions import ends_of
 
 #: Says in a payload that the event carries transaction metadata.
 _HAS = r'"transaction"\s*:\s*\{|"__transaction_id"\s*:\s*"'
-
-#: An END this much older than a complete reading of all topics has all its events in bronze.
-_SETTLED = timedelta(minutes=1)
-
-#: How long before its last event a transaction may have begun, for its BEGIN to be found.
-_LONGEST = timedelta(days=1)
-
-#: A transaction whose END has not come after this long, with nothing after it, is over.
-_IDLE = timedelta(minutes=10)
 
 Position = tuple[int, int, int]
 
@@ -98,95 +86,6 @@ def _is_sound(lake: Lake, contract: Contract) -> bool:
     return True
 
 
-# ---- TRANSACTIONS ---- #
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Ends:
-    """What a connector said of its transactions: events a table of each END, and which are over."""
-
-    counts: pl.DataFrame
-    over: pl.DataFrame
-
-
-def _ends(lake: Lake, side: str, since: datetime | None) -> _Ends:
-    """What was said of transactions since a time, and a while before: one may be longer than others."""
-    handle = lake.handle(side)
-    read_to = datetime.fromtimestamp((handle.transaction_version("read") or 0) / 1000, UTC)
-    columns = ["raw_payload", "kafka_offset", "kafka_timestamp"]
-    told = lake.scan_handle(handle)
-    if since is not None:
-        told = told.filter(
-            pl.col("ingestion_date") >= (since - _LONGEST).date(),
-            pl.col("kafka_timestamp").is_null() | (pl.col("kafka_timestamp") >= since - _LONGEST),
-        )
-    rows = told.select(columns).sort("kafka_offset").collect()
-    settled = rows["kafka_timestamp"].fill_null(read_to) < read_to - _SETTLED
-    ends = rows["raw_payload"].str.contains('"END"', literal=True).fill_null(value=False)
-    told = zip(rows["raw_payload"].filter(ends), settled.filter(ends), strict=True)
-    found = [(*pair, old) for text, old in told for pair in _counts_of(text)]
-    schema = {
-        "transaction_id": pl.String,
-        "collection": pl.String,
-        "wanted": pl.Int64,
-        "settled": pl.Boolean,
-    }
-    counts = pl.DataFrame(found, schema=schema, orient="row")
-    left = _left_behind(rows.filter(~ends), read_to)
-    return _Ends(
-        counts=counts.filter(pl.col("collection") != ""),
-        over=pl.concat([counts.select("transaction_id"), left]).unique(),
-    )
-
-
-def _left_behind(begins: pl.DataFrame, read_to: datetime) -> pl.DataFrame:
-    """Transactions without an END that none will come for.
-
-    A connector sends one after another, so one that is new after it shows that it is over: it held
-    no rows, or its connector was made anew and takes a snapshot. The last transaction of a source
-    may have to wait for the next one for its END (MySQL); after some time it is taken as it is.
-    """
-    first = pl.col("kafka_offset").min().alias("first")
-    seen = (
-        begins.with_columns(pl.col("raw_payload").str.extract(r'"id"\s*:\s*"([^"]*)"').alias("id"))
-        .with_columns(
-            pl.coalesce(pl.col("id").str.extract(r"^(\d+):\d+$"), "id").alias("transaction_id")
-        )
-        .group_by("transaction_id")
-        .agg(
-            first,
-            pl.col("kafka_offset").max().alias("last"),
-            pl.col("kafka_timestamp").max().alias("at"),
-        )
-    )
-    old = seen.filter(pl.col("at") < read_to - _SETTLED)
-    newest = old.select(pl.col("first").max()).item() if len(old) else -1
-    long_ago = pl.col("at") < read_to - _IDLE
-    return seen.filter((pl.col("last") < newest) | long_ago).select("transaction_id")
-
-
-def _counts_of(text: str | None) -> Iterator[tuple[str, str, int]]:
-    """Transaction, table and number of events for each table of an END; one line at least."""
-    try:
-        told: Any = json.loads(text or "{}")
-        name = transaction_name(str(told["id"]))
-        yield name, "", 0
-        for each in told.get("data_collections") or ():
-            yield (
-                name,
-                re.sub(r"[^A-Za-z0-9._-]", "_", str(each["data_collection"])),
-                int(each["event_count"]),
-            )
-    except (ValueError, KeyError, TypeError):
-        return
-
-
-def transaction_name(identity: str) -> str:
-    """The part of a transaction's id that all its events share."""
-    match = re.fullmatch(r"(\d+):\d+", identity)
-    return match[1] if match else identity
-
-
 def _first_open(
     lake: Lake, prefix: str, contracts: list[Contract], versions: Mapping[str, int], side: str
 ) -> tuple[Position | None, list[str]]:
@@ -194,18 +93,23 @@ def _first_open(
     pending = _pending(lake, contracts, versions)
     if not len(pending):
         return None, []
-    unknown = pending["since"].null_count() > 0
-    ends = _ends(lake, side, None if unknown else pending["since"].min())  # pyright: ignore[reportArgumentType] - times
+    ends = ends_of(lake, side, pending)
     topics = {contract.source.topic: contract for contract in contracts if contract.source}
     wanted = ends.counts.with_columns(
         pl.concat_str([pl.lit(prefix + "."), "collection"]).alias("topic")
     ).filter(pl.col("topic").is_in(list(topics)) & (pl.col("wanted") > 0))
     wanted = wanted.join(pending.select("transaction_id").unique(), on="transaction_id", how="semi")
-    seen = wanted.join(pending, on=["transaction_id", "topic"], how="left").with_columns(
-        pl.col("events").fill_null(0)
+    begun = pending.group_by("transaction_id").agg(
+        pl.col(name).sort_by(*ORDER[:3]).first() for name in ORDER[:3]
+    )
+    counts = pending.select("transaction_id", "topic", "events")
+    seen = (
+        wanted.join(counts, on=["transaction_id", "topic"], how="left")
+        .with_columns(pl.col("events").fill_null(0))
+        .join(begun, on="transaction_id")
     )
     short = seen.filter((pl.col("events") < pl.col("wanted")) & ~pl.col("settled"))
-    short = _still_short(lake, short, topics)
+    short = _still_short(lake, short, topics, versions)
     without_end = pending.join(ends.over, on="transaction_id", how="anti").select("transaction_id")
     names = pl.concat([short.select("transaction_id"), without_end]).unique()
     open_rows = pending.join(names, on="transaction_id", how="semi").sort(ORDER[:3])
@@ -230,9 +134,10 @@ def _pending(lake: Lake, contracts: list[Contract], versions: Mapping[str, int])
         handle = lake.handle(contract.bronze)
         topic = contract.source.topic if contract.source else ""
         snapshot = handle.transaction_version(marker(topic)) or 0
-        counts = (pl.col(ORDER[1]) > 0) & (pl.col(ORDER[0]) >= snapshot)
+        counts = (pl.col(ORDER[0]) >= snapshot) & _unapplied(lake, contract)
         for chunk in chunks(handle, reached(lake, contract), upto=versions[contract.table]):
-            told = chunk.rows.filter(pl.col("raw_payload").str.contains(_HAS) & counts)
+            rows = chunk.rows.with_columns(pl.col("kafka_offset").alias(ORDER[3]))
+            told = rows.filter(counts & pl.col("raw_payload").str.contains(_HAS))
             parts.append(_counted(told))
     if not parts:
         return pl.DataFrame(schema={"transaction_id": pl.String})
@@ -243,6 +148,13 @@ def _pending(lake: Lake, contracts: list[Contract], versions: Mapping[str, int])
         .group_by("transaction_id", "topic")
         .agg(pl.col("events").sum(), since, *firsts)
     )
+
+
+def _unapplied(lake: Lake, contract: Contract) -> pl.Expr:
+    """Whether a streamed event is not in silver yet: what stands before the last cut is."""
+    silver = lake.snapshot(contract.table)
+    applied = silver.app_versions if silver else {}
+    return (pl.col(ORDER[1]) > 0) & is_after((*(applied.get(name, 0) for name in CUT), -1))
 
 
 def _counted(rows: pl.DataFrame) -> pl.DataFrame:
@@ -257,27 +169,52 @@ def _counted(rows: pl.DataFrame) -> pl.DataFrame:
     )
 
 
-def _still_short(lake: Lake, short: pl.DataFrame, topics: Mapping[str, Contract]) -> pl.DataFrame:
-    """Those that are short also when the events applied before are counted: a restart sends some again."""
+def _still_short(
+    lake: Lake, short: pl.DataFrame, topics: Mapping[str, Contract], versions: Mapping[str, int]
+) -> pl.DataFrame:
+    """Those that are short also when the events applied before are counted: a restart sends some again.
+
+    Events beyond the cut's versions do not count: no table is applied as far as that.
+    """
     kept = [short.clear()]
     for (topic,), part in short.partition_by("topic", as_dict=True).items():
-        if lake.version(topics[str(topic)].bronze) is None:
+        contract = topics[str(topic)]
+        if contract.table not in versions:
             kept.append(part)
             continue
-        names = part["transaction_id"].unique().to_list()
-        rows = (
-            lake.scan(topics[str(topic)].bronze)
-            .filter(pl.col("transaction_id").is_in(names) & (pl.col(ORDER[1]) > 0))
-            .select(
-                *("transaction_id", "topic", "key", "operation_type"),
-                *("kafka_timestamp", "event_timestamp", *ORDER[:3]),
-            )
-            .collect()
-        )
-        all_seen = _counted(rows).select("transaction_id", pl.col("events").alias("ever"))
-        both = part.join(all_seen, on="transaction_id", how="left")
+        all_seen = _counted(_events_of(lake, contract, part, versions[contract.table]))
+        ever = all_seen.select("transaction_id", pl.col("events").alias("ever"))
+        both = part.join(ever, on="transaction_id", how="left")
         kept.append(both.filter(pl.col("ever").fill_null(0) < pl.col("wanted")).drop("ever"))
     return pl.concat(kept)
+
+
+def _events_of(lake: Lake, contract: Contract, part: pl.DataFrame, version: int) -> pl.DataFrame:
+    """The events of some transactions that landed in a table up to a version.
+
+    Only files are opened that reach up to where the transactions begin: none of the old ones, when these are new.
+    """
+    snapshot = read_snapshot(lake.path(contract.bronze), lake.options)
+    later = {
+        file.path
+        for each in range(version + 1, snapshot.version + 1)
+        for file in files_added(snapshot.store(), each)
+    }
+    epoch, commit = part.select(ORDER[:2]).sort(ORDER[:2]).row(0)
+    files = [
+        file for file in snapshot.files if file.path not in later and _reaches(file, epoch, commit)
+    ]
+    columns = ["transaction_id", "topic", "key", "operation_type", "kafka_timestamp", "event_timestamp", *ORDER[:3]]  # fmt: skip
+    names = part["transaction_id"].unique().implode()
+    of_them = pl.col("transaction_id").is_in(names) & (pl.col(ORDER[1]) > 0)
+    return live_rows(replace(snapshot, files=tuple(files)), columns, of_them).collect()
+
+
+def _reaches(file: ActiveFile, epoch: int, commit: int) -> bool:
+    """Whether a file may hold events of an epoch from a commit on, or of an older epoch."""
+    lows, highs = file.stats.get("minValues", {}), file.stats.get("maxValues", {})
+    highest, oldest = highs.get(ORDER[1]), lows.get(ORDER[0])
+    return highest is None or oldest is None or highest >= commit or oldest < epoch
 
 
 def reached(lake: Lake, contract: Contract) -> int | None:
@@ -292,9 +229,11 @@ def reached(lake: Lake, contract: Contract) -> int | None:
 
 
 def refuse_half_transactions(
-    lake: Lake, catalog: Catalog, table: str, inputs: Iterable[str]
+    lake: Lake, catalog: Catalog, table: str, inputs: Iterable[str], cut: Cut | None = None
 ) -> None:
     """Nothing, when the inputs of a gold table stand at one position of their source.
+
+    What landed beyond the versions of the cut that they were brought to is no lag of theirs.
 
     Raises:
         LagError: naming a table that has yet to apply what another one shows already.
@@ -309,12 +248,13 @@ def refuse_half_transactions(
     for prefix, contracts in by_prefix.items():
         side = table_of(f"{prefix}.transaction", catalog)
         if len(contracts) > 1 and side is not None and lake.version(side) is not None:
-            _refuse_lag(lake, table, contracts)
+            _refuse_lag(lake, table, contracts, cut or Cut())
 
 
-def _refuse_lag(lake: Lake, table: str, contracts: Sequence[Contract]) -> None:
+def _refuse_lag(lake: Lake, table: str, contracts: Sequence[Contract], cut: Cut) -> None:
     for late in contracts:
-        found = _first_unapplied(lake, late)
+        limit = cut.of(late.table)
+        found = _first_unapplied(lake, late, limit.version if limit else None)
         for other in contracts if found is not None else ():
             if other is late or found is None:
                 continue
@@ -327,14 +267,15 @@ def _refuse_lag(lake: Lake, table: str, contracts: Sequence[Contract]) -> None:
                 )
 
 
-def _first_unapplied(lake: Lake, contract: Contract) -> tuple[Position, str | None] | None:
-    """Position and transaction of the first event that a silver table has yet to apply."""
+def _first_unapplied(
+    lake: Lake, contract: Contract, upto: int | None
+) -> tuple[Position, str | None] | None:
+    """Position and transaction of the first event up to a version that a silver table has yet to apply."""
     handle, firsts = lake.handle(contract.bronze), list[tuple[Position, str | None]]()
-    applied = read_snapshot(lake.path(contract.table), lake.options).app_versions
-    cut = [applied.get(name, 0) for name in CUT]
-    for chunk in chunks(handle, reached(lake, contract)):
+    unapplied = _unapplied(lake, contract)
+    for chunk in chunks(handle, reached(lake, contract), upto=upto):
         placed = chunk.rows.with_columns(pl.col("kafka_offset").alias(ORDER[3]))
-        rows = placed.filter((pl.col(ORDER[1]) > 0) & is_after((*cut, -1))).sort(ORDER[:3]).head(1)
+        rows = placed.filter(unapplied).sort(ORDER[:3]).head(1)
         firsts += [(row[:3], row[3]) for row in rows.select(*ORDER[:3], "transaction_id").rows()]
     return min(firsts, key=lambda each: each[0], default=None)
 

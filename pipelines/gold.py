@@ -25,7 +25,7 @@ from lineage.columns import tables_of
 from lineage.errors import LineageError
 from pipelines.contract import Catalog, Contract, did_you_mean
 from pipelines.contract.forecast import FORETOLD
-from pipelines.cut import refuse_half_transactions
+from pipelines.cut import Cut, refuse_half_transactions
 from pipelines.difference import stored_rows, write_difference
 from pipelines.errors import ContractError, LakeError, LossError, QualityError, QueryError
 from pipelines.forecast.model import Theta
@@ -110,8 +110,18 @@ def order_of(catalog: Catalog) -> list[str]:
         raise ContractError(f"gold tables read each other: {' <- '.join(error.args[1])}") from error
 
 
-def build(lake: Lake, catalog: Catalog, table: str, *, batch_id: str, now: datetime) -> Built:
+def build(
+    lake: Lake,
+    catalog: Catalog,
+    table: str,
+    *,
+    batch_id: str,
+    now: datetime,
+    cut: Cut | None = None,
+) -> Built:
     """Brings a gold table to what its SQL says of its inputs as they are now.
+
+    `cut` is what the silver tables were just brought to; without one they must show all that has landed.
 
     Raises:
         LakeError: when an input is not there yet.
@@ -139,7 +149,7 @@ def build(lake: Lake, catalog: Catalog, table: str, *, batch_id: str, now: datet
             input_versions=versions,
             seconds=time.monotonic() - began,
         )
-    refuse_half_transactions(lake, catalog, table, inputs_of(contract))
+    refuse_half_transactions(lake, catalog, table, inputs_of(contract), cut)
     keys = {name: catalog[name].key for name in handles if name in catalog.contracts}
     part, why = _or_why(lambda: part_since(lake, contract, handles, last, recipe, keys))
     found, part, why = _run(lake, contract, handles, part, why)

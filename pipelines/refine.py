@@ -72,6 +72,7 @@ def build_all(
     *,
     now: datetime,
     after: After,
+    cut: Cut | None = None,
     failed: Collection[str] = (),
     events: RunEvents | None = None,
 ) -> tuple[list[Built], dict[str, MedallionError]]:
@@ -87,8 +88,9 @@ def build_all(
             with events.step(table) as told:
                 if table in refused:
                     raise refused[table]
-                done.append(build(lake, catalog, table, batch_id=batch_id, now=now))
-                told.done(done[-1], after(done[-1]) if done[-1].changed else None)
+                made = build(lake, catalog, table, batch_id=batch_id, now=now, cut=cut)
+                done.append(made)
+                told.done(made, after(made) if made.changed else None)
         except MedallionError as error:
             errors[table] = error
     return done, errors

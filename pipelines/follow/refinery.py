@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 
 from pipelines.contract import Catalog
 from pipelines.cut import Cut, plan_cut
-from pipelines.errors import MedallionError
+from pipelines.errors import LagError, MedallionError
 from pipelines.follow.ends import Ends
 from pipelines.follow.telling import Telling
 from pipelines.follow.vitals import Vitals
@@ -76,8 +76,10 @@ class Refinery:
         }
         self._telling = Telling(events, pace.tell, self._bronze.values())
         #: Tables to be brought on whether or not there is news: held by a cut, or failed before.
-        self._owed = {*self._silver, *self._gold}
+        self._owed, self._failed = {*self._silver, *self._gold}, set[str]()
         self._since: dict[str, int] = {}
+        #: The version of bronze that each silver table was last brought to.
+        self._stood: dict[str, int] = {}
         self._changed, self._judged_at = set[str](), dict[str, float]()
         self._ends = Ends(settings, catalog, vitals)
         self._retry_at = 0.0
@@ -114,11 +116,14 @@ class Refinery:
             return
         began, now = time.monotonic(), datetime.now(UTC)
         cut = plan_cut(self._lake, self._catalog)
+        # What landed since is within the cut: its tables must come along, or gold would find them late.
+        wanted |= self._wanted(self._take(), last=last) | self._unseen(cut)
         tables = [table for table in self._silver if table in wanted]
         done, failed = apply_all(
             self._lake, self._catalog, tables, now=now, cut=cut, after=self._after,
             progress=lambda _: self._vitals.turned("refine"),
         )  # fmt: skip
+        self._stood |= {each.table: cut.limits[each.table].version for each in done if each.table in cut.limits}  # fmt: skip
         for each in done:
             self._vitals.applied.labels(each.table).inc(each.events)
             self._vitals.waiting.labels(each.table).set(each.quarantined)
@@ -128,6 +133,7 @@ class Refinery:
             [table for table in self._gold if table in wanted],
             now=now,
             after=self._after,
+            cut=cut,
             failed=failed,
         )
         for each in builds:
@@ -153,6 +159,15 @@ class Refinery:
         owed = self._owed if last or time.monotonic() >= self._retry_at else set[str]()
         return {*news, *reached, *owed}
 
+    def _unseen(self, cut: Cut) -> set[str]:
+        """Tables whose bronze is not that of their last apply, and their readers; but none that failed."""
+        newer = {
+            table
+            for table, limit in cut.limits.items()
+            if limit.version != self._stood.get(table) and table not in self._failed
+        }
+        return newer.union(*(self._readers[table] for table in newer))
+
     def _settle(self, tables: list[str], failed: Mapping[str, MedallionError], cut: Cut) -> None:
         """Says what became of each table; those that failed or were held back are owed."""
         held = {table for table, limit in cut.limits.items() if limit.position is not None}
@@ -160,7 +175,8 @@ class Refinery:
             *failed,
             *(reader for table in held for reader in (table, *self._readers[table])),
         }
-        self._retry_at = time.monotonic() + (_FAILED_SECONDS if failed else _HELD_SECONDS)
+        self._failed = {table for table, error in failed.items() if not isinstance(error, LagError)}
+        self._retry_at = time.monotonic() + (_FAILED_SECONDS if self._failed else _HELD_SECONDS)
         for table, error in failed.items():
             _log.error("%s: %s", table, error)
             self._vitals.trouble(table, error)

@@ -9,7 +9,7 @@ from threading import Lock
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
 #: From a tenth of a second to a quarter of an hour: the lags that people set limits for.
-_SECONDS = (0.1, 0.25, 0.5, 1, 2, 5, 10, 30, 60, 300, 900)
+_SECONDS = (0.1, 0.25, 0.5, 0.75, 1, 1.5, 2, 3, 5, 10, 30, 60, 300, 900)
 
 #: A part of the follower that has not turned for this long is taken for dead.
 _SILENCE_SECONDS = 600.0

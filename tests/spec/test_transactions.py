@@ -18,7 +18,10 @@ from pipelines.capture.blocks import BlockCutter
 from pipelines.capture.records import Columns, Origin, Partition, RecordBatch, to_frame
 from pipelines.contract import Catalog
 from pipelines.contract.model import Contract
-from pipelines.cut import plan_cut
+from pipelines.cut import (
+    _first_open,  # pyright: ignore[reportPrivateUsage] - a race, told by its two halves
+    plan_cut,
+)
 from pipelines.errors import LagError
 from pipelines.gold import build
 from pipelines.silver import apply
@@ -167,6 +170,16 @@ def test_one_whose_items_are_missing_waits_and_so_does_what_is_behind_it(shop: S
         [11, 21],
         {1: 1, 2: 1, 3: 0},
     )
+
+
+def test_what_lands_while_the_cut_is_made_is_beyond_it(shop: Shop):
+    shop.land(*FIRST)
+    shop.land(event("orders", 2, 0, tx=2, lsn=201), end(2, orders=1, items=1))
+    contracts = list(CATALOG.layer("silver"))
+    versions = {each.table: shop.lake.version(each.bronze) or 0 for each in contracts}
+    shop.land(event("items", 21, 2, tx=2, lsn=202))
+    position, names = _first_open(shop.lake, "p", contracts, versions, "bronze.side.p_transaction")
+    assert (position is None, names) == (False, ["2"])
 
 
 def test_one_without_its_end_waits(shop: Shop):

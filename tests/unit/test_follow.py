@@ -20,7 +20,7 @@ import pytest
 from assets.demo import STORIES, assets_of
 from assets.demo_shop import generate
 from pipelines.capture.embedded import EmbeddedBroker, Outgoing
-from pipelines.contract import Catalog, load_catalog
+from pipelines.contract import Catalog, Contract, load_catalog
 from pipelines.cut import plan_cut
 from pipelines.follow import Follower, Pace, Vitals, serve
 from pipelines.follow.refinery import readers_of
@@ -62,12 +62,18 @@ def rows_of(lake: Lake, catalog: Catalog) -> dict[str, pl.DataFrame]:
     """Silver and gold without what tells when and how they were made."""
     return {
         contract.table: lake.scan(contract.table)
-        .select(name for name in contract.columns if name != contract.batch_id)
+        .select(name for name in contract.columns if name not in _as_they_came(contract))
         .sort(contract.key)
         .collect()
         for layer in ("silver", "gold")
         for contract in catalog.layer(layer)
     }
+
+
+def _as_they_came(contract: Contract) -> tuple[str | None, ...]:
+    """The build's mark, and numbers that are given as rows come."""
+    number = contract.surrogate_key
+    return contract.batch_id, number and number.column
 
 
 def bounded(settings: Settings, catalog: Catalog) -> dict[str, pl.DataFrame]:
@@ -93,9 +99,9 @@ def wait_until(met: Callable[[], bool], seconds: float = 120) -> None:
 
 
 def assert_same(left: dict[str, pl.DataFrame], right: dict[str, pl.DataFrame]) -> None:
-    surrogate = pl.selectors.matches("_key$") & pl.selectors.integer()  # numbered as they came
+    foreign = pl.selectors.matches("_key$") & pl.selectors.integer()  # other tables' such numbers
     for table, rows in right.items():
-        assert rows.drop(surrogate).equals(left[table].drop(surrogate)), table
+        assert rows.drop(foreign).equals(left[table].drop(foreign)), table
 
 
 def test_following_ends_with_what_a_bounded_run_makes(

@@ -1,0 +1,3 @@
+SELECT aid, bid, abalance
+FROM silver.pgbench.accounts
+WHERE abalance < 0
