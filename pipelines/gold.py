@@ -11,7 +11,7 @@ from __future__ import annotations
 import hashlib
 import json
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from functools import lru_cache
@@ -28,6 +28,7 @@ from pipelines.contract.forecast import FORETOLD
 from pipelines.cut import Cut, refuse_half_transactions
 from pipelines.difference import stored_rows, write_difference
 from pipelines.errors import ContractError, LakeError, LossError, QualityError, QueryError
+from pipelines.exact import exact_cast, exactly
 from pipelines.forecast.model import Theta
 from pipelines.forecast.series import with_forecasts
 from pipelines.incremental import NotProvable, Part, Summed, part_since
@@ -154,8 +155,8 @@ def build(
     part, why = _or_why(lambda: part_since(lake, contract, handles, last, recipe, keys))
     found, part, why = _run(lake, contract, handles, part, why)
     shown = release(contract, found)
-    rows = _foretold(contract, _exactly(contract, shown, added_columns(contract)))
-    rows, numbers = with_surrogate_key(lake, contract, rows, _cast)
+    rows = _foretold(contract, exactly(contract, shown, added_columns(contract)))
+    rows, numbers = with_surrogate_key(lake, contract, rows, exact_cast)
     refuse_bad_keys(contract, rows)
     if numbers is not None:
         keep_numbers(lake, contract, numbers, now)
@@ -287,7 +288,7 @@ def result_over(contract: Contract, frames: Mapping[str, pl.LazyFrame]) -> pl.Da
         LossError: when a value does not fit the contract's type exactly.
         QueryError: when the engine refuses the SQL.
     """
-    return _exactly(contract, release(contract, run_sql(contract, frames)), added_columns(contract))
+    return exactly(contract, release(contract, run_sql(contract, frames)), added_columns(contract))
 
 
 def run_sql(contract: Contract, frames: Mapping[str, pl.LazyFrame]) -> pl.DataFrame:
@@ -338,51 +339,6 @@ def added_columns(contract: Contract) -> list[str]:
                 hint=did_you_mean(name, known),
             )
     return added
-
-
-def _exactly(contract: Contract, rows: pl.DataFrame, added: Sequence[str]) -> pl.DataFrame:
-    """The SQL's columns in the contract's order and types; a cast that would change a value is refused."""
-    wanted = [name for name in contract.columns if name not in added]
-    for name in (*wanted, *rows.columns):
-        if name not in rows.columns:
-            raise ContractError(
-                f"{contract.path}: column '{name}' is not in the SQL's result",
-                hint=did_you_mean(name, rows.columns),
-            )
-        if name in added:
-            raise ContractError(
-                f"{contract.path}: the SQL gives column '{name}', which the build gives",
-                hint="leave it out of the SQL",
-            )
-        if name not in wanted:
-            raise ContractError(
-                f"{contract.path}: the SQL gives column '{name}', which the contract does not have",
-                hint=did_you_mean(name, wanted),
-            )
-    return rows.select(_cast(contract, rows[name]) for name in wanted)
-
-
-def _cast(contract: Contract, column: pl.Series) -> pl.Series:
-    wanted = contract.columns[column.name].type
-    if column.dtype == wanted.stored:
-        return column
-    try:
-        cast = column.cast(wanted.stored, strict=False)
-        lost = (column.is_not_null() & cast.is_null()).any() or not _same(column, cast)
-    except pl.exceptions.PolarsError:  # no cast leads from the one type to the other
-        cast, lost = column, True
-    if lost:
-        raise LossError(
-            f"{contract.table}: column '{column.name}' is {column.dtype} in the SQL's result and would lose something as {wanted}",
-            hint="cast it in the SQL, where the rounding can be seen",
-        )
-    return cast
-
-
-def _same(before: pl.Series, after: pl.Series) -> bool:
-    if before.dtype.is_float() and not after.dtype.is_float():
-        return False
-    return before.equals(after.cast(before.dtype, strict=False), null_equal=True)
 
 
 def refuse_bad_keys(contract: Contract, rows: pl.DataFrame) -> None:
