@@ -71,7 +71,7 @@ def _series(what: str, found: Sequence[Mapping[str, object]]) -> Series:
         what=what,
         unit=_NUMBER.sub("", str(last["measured"]), count=1).strip(),
         points=tuple(sorted(points, key=lambda point: point.at)),
-        wanted=number(str(last["wanted"])),
+        wanted=number(str(last["wanted"])) if str(last["wanted"])[:1] in "≤≥<>" else None,
     )
 
 
@@ -111,16 +111,20 @@ def _panel(line: Series) -> str:
         y = down(line.wanted)
         wanted = (
             f'<line x1="{_LEFT}" x2="{_WIDE - _RIGHT}" y1="{y:.1f}" y2="{y:.1f}" stroke="#a33" stroke-dasharray="4 3"/>'
-            f'<text x="{_LEFT - 4}" y="{y + 3:.1f}" text-anchor="end" fill="#a33">{line.wanted:g}</text>'
+            f'<text x="{_LEFT - 4}" y="{y + 3:.1f}" text-anchor="end" fill="#a33">{_short(line.wanted)}</text>'
         )
     last = line.points[-1]
     return (
         f'<text x="6" y="14" font-weight="bold">{escape(line.what[:58])}</text>'
-        f'<text x="6" y="26" fill="#555">last {last.value:,.4g} {escape(line.unit)}</text>'
+        f'<text x="6" y="26" fill="#555">last {_short(last.value)} {escape(line.unit)}</text>'
         f'{wanted}<polyline points="{path}" fill="none" stroke="#88a"/>{dots}'
         f'<text x="{_LEFT}" y="{_HIGH - 6}" fill="#777">{line.points[0].at:%m-%d %H:%M}</text>'
         f'<text x="{_WIDE - _RIGHT}" y="{_HIGH - 6}" text-anchor="end" fill="#777">{last.at:%m-%d %H:%M}</text>'
     )
+
+
+def _short(value: float) -> str:
+    return f"{value:,.0f}" if value >= 100 else f"{value:g}"
 
 
 def plot(results: Path, into: Path) -> int:

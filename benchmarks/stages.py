@@ -1,7 +1,7 @@
 """`python -m benchmarks.stages [WORKLOAD ...]`: where the time of capture and apply goes, as Markdown.
 
-For each workload the share of each stage, in processor seconds: a stage's own, without those it calls.
-Beside it what the machine can do at most with the same bytes: copy them, and have them parsed as JSON.
+For each workload what an event costs in each stage, in microseconds of processor: a stage's own, without
+those it calls. Below them what the machine can do at most with the same bytes: parse them as JSON, copy them.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import io
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from functools import partial
@@ -184,47 +184,51 @@ def _capture(
     landing.land(batch)
 
 
-def table(spent: Spent) -> str:
-    """A workload's stages as Markdown: microseconds of processor an event, largest first."""
-    workload = spent.workload
-    each = 1e6 / workload.events
-    lines = [
-        f"### {workload.name}",
-        f"{workload.events:,} events of {spent.bytes:,} bytes, {len(workload.columns) + 1} columns; stored in "
-        f"{spent.stored['bronze']:,.0f} bytes an event of bronze and {spent.stored['silver']:,.0f} a row of silver.\n",
-        "| stage | µs an event | share | events/s a core |",
-        "|---|---:|---:|---:|",
+def table(workloads: Sequence[Spent]) -> str:
+    """The workloads beside each other as Markdown: microseconds of processor an event, and shares."""
+    rows = [
+        ("", [f"**{spent.workload.name.replace('_', ' ')}**" for spent in workloads]),
+        ("---", ["---:" for _ in workloads]),
+        ("columns", [str(len(spent.workload.columns) + 1) for spent in workloads]),
+        ("bytes a message", [f"{spent.bytes:,}" for spent in workloads]),
+        ("bytes an event of bronze", [f"{spent.stored['bronze']:,.0f}" for spent in workloads]),
+        ("bytes a row of silver", [f"{spent.stored['silver']:,.0f}" for spent in workloads]),
     ]
-    for name, stages in spent.stages.items():
-        whole = sum(stages.values())
-        for stage, seconds in ((f"**{name}**", whole), *sorted(stages.items(), key=_largest)):
-            rate = workload.events / seconds if seconds else 0.0
-            lines.append(
-                f"| {stage} | {seconds * each:.2f} | {seconds / whole:.0%} | {rate:,.0f} |"
-            )
-    apart = ", ".join(
-        f"{name} {sum(stages.values()) / spent.parsed:.1f} times"
-        for name, stages in spent.stages.items()
-    )
-    lines.append(
-        f"\nThe limit: to parse these bytes as JSON takes {spent.parsed * each:.2f} µs ({apart} that), to copy them "
-        f"{spent.copied * each:.2f} µs."
-    )
-    return "\n".join(lines)
+    for name, stages in (("capture", _CAPTURE), ("apply", _APPLY)):
+        rows.append(
+            (f"**{name}**, µs an event", [f"**{_micros(each, name):.2f}**" for each in workloads])
+        )
+        rows += [
+            (stage, [f"{_micros(each, name, stage):.2f}" for each in workloads])
+            for stage in (*stages, "rest")
+        ]
+        rates = [f"{1e6 / _micros(each, name):,.0f}" for each in workloads]
+        rows.append((f"{name}: events/s a core", rates))
+    each_event = [1e6 / spent.workload.events for spent in workloads]
+    parsed = [spent.parsed * micros for spent, micros in zip(workloads, each_event, strict=True)]
+    copied = [spent.copied * micros for spent, micros in zip(workloads, each_event, strict=True)]
+    rows.append(("limit: the messages parsed, µs", [f"{micros:.2f}" for micros in parsed]))
+    for name in ("capture", "apply"):
+        apart = [_micros(each, name) / limit for each, limit in zip(workloads, parsed, strict=True)]
+        rows.append((f"{name} / that", [f"{ratio:.1f}" for ratio in apart]))
+    rows.append(("limit: the messages copied, µs", [f"{micros:.2f}" for micros in copied]))
+    return "\n".join(f"| {' | '.join([name, *cells])} |" for name, cells in rows)
 
 
-def _largest(told: tuple[str, float]) -> float:
-    return -told[1]
+def _micros(spent: Spent, step: str, stage: str | None = None) -> float:
+    """Of a stage, or of all of a step, an event."""
+    stages = spent.stages[step]
+    seconds = sum(stages.values()) if stage is None else stages.get(stage, 0.0)
+    return seconds * 1e6 / spent.workload.events
 
 
 def main() -> None:
-    """Prints the tables of the workloads named, or of all."""
+    """Prints the table of the workloads named, or of all."""
     known = {workload.name: workload for workload in WORKLOADS}
     names = sys.argv[1:] or list(known)
     if unknown := set(names) - set(known):
         sys.exit(f"{__doc__}\nno workload '{min(unknown)}'; there are {', '.join(known)}")
-    for name in names:
-        print(table(measure(known[name])), end="\n\n", flush=True)
+    print(table([measure(known[name]) for name in names]))
 
 
 if __name__ == "__main__":

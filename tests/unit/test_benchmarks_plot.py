@@ -25,6 +25,11 @@ def test_a_line_measured_once_or_in_words_has_no_history():
     assert [(point.value, point.busy) for point in line.points] == [(0.3, True), (0.2, False)]
 
 
+def test_a_wish_in_brackets_is_not_of_this_line():
+    told = [_result("a", "0.3") | {"wanted": "(50 ms at 100M)"} for _ in range(2)]
+    assert series(told)[0].wanted is None
+
+
 def test_the_kept_results_are_drawn_with_a_point_each(tmp_path: Path):
     results, into = tmp_path / "results.jsonl", tmp_path / "plot.svg"
     told = [_result("a < b & c", f"{n}.5 events/s", load=n) for n in range(1, 5)]
