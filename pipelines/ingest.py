@@ -24,7 +24,7 @@ from pipelines.contract import Catalog, did_you_mean
 from pipelines.errors import ContractError
 from pipelines.settings import Settings
 from pipelines.storage import Lake
-from pipelines.topics import side_topics
+from pipelines.topics import other_ways, side_topics
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -135,11 +135,9 @@ def _capture(
             progress(landed)
     if topics is not None and not stopped.is_set():
         bronze.finish(topics, at)
-    # A connector makes its own topics when it first has something to say in them.
+    quiet = {*side_topics(bronze.catalog), *other_ways(bronze.catalog)}
     notices = tuple(
-        n
-        for n in source.notices
-        if not (n.kind is NoticeKind.MISSING_TOPIC and n.topic in side_topics(bronze.catalog))
+        n for n in source.notices if not (n.kind is NoticeKind.MISSING_TOPIC and n.topic in quiet)
     )
     return Captured(
         landed=total,

@@ -80,9 +80,18 @@ def prefixes(catalog: Catalog) -> set[str]:
 
 
 def side_topics(catalog: Catalog) -> list[str]:
-    """The connectors' own topics beside the declared ones: read where the broker has them."""
+    """The connectors' own topics beside the declared ones: read where the broker has them.
+
+    A connector makes them when it first has something to say in them.
+    """
     return sorted(
         name
         for prefix in prefixes(catalog)
         for name in (f"{prefix}.transaction", f"__debezium-heartbeat.{prefix}")
     )
+
+
+def other_ways(catalog: Catalog) -> list[str]:
+    """The declared topics that need not be on a broker, since rows come as files or from an API too."""
+    sources = [(topic, contract.source) for topic, contract in catalog.topics().items()]
+    return sorted(topic for topic, source in sources if source and (source.files or source.api))

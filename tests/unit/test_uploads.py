@@ -5,17 +5,23 @@ from __future__ import annotations
 import os
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 import pytest
+from pydantic import ValidationError
 
 from pipelines.bronze import DEAD_LETTERS
+from pipelines.capture.embedded import EmbeddedBroker, Outgoing
+from pipelines.capture.records import NoticeKind
 from pipelines.contract import Catalog
 from pipelines.contract.model import Contract
 from pipelines.errors import SettingsError
 from pipelines.files.fault import report
 from pipelines.files.inbox import take_inbox, waiting
 from pipelines.files.upload import UPLOADS, Uploaded, Verdict, upload
+from pipelines.ingest import capture_kafka
+from pipelines.settings import Settings
 from pipelines.silver import apply
 from pipelines.storage import Lake
 
@@ -24,28 +30,30 @@ TABLE = "silver.ads.days"
 GOOD = "ad,day,clicks,cost,mail\na,2026-05-01,10,12.50,x@example.org\nb,2026-05-01,4,0.99,\n"
 
 
-def contract(**more: object) -> Contract:
+def given(**more: object) -> dict[str, Any]:
     files = {"names": "days*.csv", "optional": ["mail"], **more}
-    return Contract.model_validate(
-        {
-            "table": TABLE,
-            "description": "d",
-            "owner": "o",
-            "source": {"connector": "events", "topic": "ads.ads.days", "files": files},
-            "key": ["ad", "day"],
-            "columns": {
-                "ad": {"type": "string", "required": True},
-                "day": {"type": "date"},
-                "clicks": {"type": "int64", "min": 0},
-                "cost": {"type": "decimal(8,2)"},
-                "mail": {"type": "string", "classification": "confidential", "pattern": "@"},
-            },
-            "rules": [
-                {"name": "costs_little", "expression": {"sql": "cost < 1000"}, "description": "Nobody pays that much"},
-                {"name": "odd", "severity": "warning", "expression": {"sql": "clicks < 100"}},
-            ],
-        }
-    )  # fmt: skip
+    return {
+        "table": TABLE,
+        "description": "d",
+        "owner": "o",
+        "source": {"connector": "events", "topic": "ads.ads.days", "files": files},
+        "key": ["ad", "day"],
+        "columns": {
+            "ad": {"type": "string", "required": True},
+            "day": {"type": "date"},
+            "clicks": {"type": "int64", "min": 0},
+            "cost": {"type": "decimal(8,2)"},
+            "mail": {"type": "string", "classification": "confidential", "pattern": "@"},
+        },
+        "rules": [
+            {"name": "costs_little", "expression": {"sql": "cost < 1000"}, "description": "Nobody pays that much"},
+            {"name": "odd", "severity": "warning", "expression": {"sql": "clicks < 100"}},
+        ],
+    }  # fmt: skip
+
+
+def contract(**more: object) -> Contract:
+    return Contract.model_validate(given(**more))
 
 
 CATALOG = Catalog(Path(), {TABLE: contract()})
@@ -264,10 +272,11 @@ def test_an_inbox_that_is_not_there_is_an_error(desk: Desk):
 
 
 def test_files_need_plain_events():
-    given = contract().model_dump(mode="json", exclude={"path", "sql"})
-    given["source"] |= {"connector": "postgres"}
-    with pytest.raises(ValueError, match="not a database's changes"):
-        Contract.model_validate(given)
+    told = given()
+    told["source"] |= {"connector": "postgres"}
+    with pytest.raises(ValidationError, match="not a database's changes") as caught:
+        Contract.model_validate(told)
+    assert caught.value.error_count() == 1
 
 
 def test_a_stream_and_files_share_a_table_in_the_order_they_came(desk: Desk):
@@ -289,3 +298,13 @@ def test_a_stream_and_files_share_a_table_in_the_order_they_came(desk: Desk):
     desk.now = NOW + timedelta(hours=1)
     desk.bring(GOOD.replace("12.50", "9.00"), "days_2.csv")
     assert str(desk.rows()[0][3]) == "9.00"
+
+
+def test_a_topic_whose_rows_come_as_files_need_not_be_there(desk: Desk):
+    live = {"connector": "events", "topic": "ads.ads.live"}
+    streamed = Contract.model_validate({**given(), "table": "silver.ads.live", "source": live})
+    both = Catalog(Path(), {**CATALOG.contracts, "silver.ads.live": streamed})
+    with EmbeddedBroker() as broker:
+        broker.produce([Outgoing("ads.ads.other", None, b"{}", (), 0)])
+        done = capture_kafka(Settings(lake=desk.lake.root, bootstrap=broker.bootstrap), both)
+    assert [(n.kind, n.topic) for n in done.notices] == [(NoticeKind.MISSING_TOPIC, "ads.ads.live")]
