@@ -11,7 +11,7 @@ from pipelines.contract.types import DataType
 from quality_rules.rule import Rule
 
 #: Facts of a contract that are told as they are, when they differ.
-_PLAIN = ("owner", "identity", "history", "freshness", "retention", "drift", "batch_id")
+_PLAIN = ("owner", "identity", "history", "freshness", "retention", "drift", "batch_id", "export")
 
 _WIDER = {"int8": 8, "int16": 16, "int32": 32, "int64": 64}
 
@@ -70,7 +70,7 @@ def _of_table(old: Contract, new: Contract) -> Iterator[Change]:
     for name in _PLAIN:
         before, after = getattr(old, name), getattr(new, name)
         if before != after:
-            lost = name == "identity" or (name == "history" and not after)
+            lost = name in ("identity", "export") or (name == "history" and not after)
             yield Change(table=table, what=f"{name} changed", breaking=lost)
     yield from _of_columns(old, new)
     yield from _of_rules(old, new)

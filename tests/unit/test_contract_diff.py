@@ -199,3 +199,40 @@ def test_a_revision_of_git_is_what_the_folder_was_then(folders: Folders) -> None
     done = CliRunner().invoke(app, [*arguments, "no-such-revision"])
     assert isinstance(done.exception, ContractError)
     assert "no git revision" in str(done.exception)
+
+
+# ---- EXPORTS ---- #
+
+SENT = """table: export.shop.totals
+description: Totals for the bank
+owner: treasury
+export: {format: csv}
+key: [customer]
+columns:
+  customer: {type: string}
+  total: {type: "decimal(18,2)"}
+"""
+
+
+@pytest.fixture
+def sending(folders: Folders) -> Folders:
+    """The folders with an export of gold."""
+    for folder in (folders.old, folders.new):
+        (folder / "shop" / "export").mkdir()
+        (folder / "shop" / "export" / "totals.yaml").write_text(SENT)
+        sql = "SELECT t.customer, t.total FROM gold.shop.totals AS t"
+        (folder / "shop" / "export" / "totals.sql").write_text(sql)
+    return folders
+
+
+def test_a_source_column_reaches_the_file_that_is_made_of_it(sending: Folders) -> None:
+    sending.propose("silver/orders.yaml", "decimal(10,2)", "decimal(12,2)")
+    told = sending.diff()
+    assert "export.shop.totals.total" in json.dumps(told)
+    assert "treasury" in json.dumps(told)
+
+
+def test_another_file_of_an_export_breaks_its_reader(sending: Folders) -> None:
+    sending.propose("export/totals.yaml", "{format: csv}", "{format: csv, path: bank/totals.csv}")
+    (change,) = sending.diff()["changes"]
+    assert (change["table"], change["breaking"]) == ("export.shop.totals", True)
