@@ -13,6 +13,7 @@ import sqlglot
 
 from lineage.columns import tables_of
 from pipelines.contract import Contract, load_catalog
+from pipelines.gold import added_columns
 from pipelines.history import history_schema
 from pipelines.state import silver_schema
 
@@ -62,8 +63,8 @@ def build(table: str, **inputs: list[Row]) -> list[Row]:
 
 
 def made_by_sql(contract: Contract) -> dict[str, pl.DataType]:
-    """The columns that are the SQL's own; the runner adds the surrogate key and the batch."""
-    added = {contract.batch_id, contract.surrogate_key.column if contract.surrogate_key else None}
+    """The columns that are the SQL's own."""
+    added = added_columns(contract)
     return {n: column.type.stored for n, column in contract.columns.items() if n not in added}
 
 
