@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pwd
 import shutil
 import socket
 import subprocess
@@ -117,7 +118,7 @@ def running(stack: Stack, database: str) -> Iterator[MariaDB]:
         raise StackError(
             "MariaDB is not installed.\n  Hint: apt-get install mariadb-server-core mariadb-client-core (they start no server)"
         )
-    run, owner = Path(stack.run), "root" if os.getuid() == 0 else os.environ["USER"]
+    run, owner = Path(stack.run), pwd.getpwuid(os.getuid()).pw_name
     data, port = run / "mariadb", _free_port()
     processes.stop(run, "mariadb")
     shutil.rmtree(data, ignore_errors=True)
