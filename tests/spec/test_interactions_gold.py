@@ -58,6 +58,7 @@ CREATE VIEW trail AS SELECT *, (SELECT min(told_us) // 1000 FROM interactions_lo
 
 GOLD = {
     "clock": "FROM clock",
+    "kept_days": "SELECT DISTINCT make_timestamp(told_us)::DATE AS day FROM told WHERE make_timestamp(told_us) >= now_() - INTERVAL 2 YEAR",
     "lifecycle": "FROM lifecycle",
     "restorable": "SELECT * EXCLUDE (op, commit, lsn, told_us) FROM restorable",
     "finder": """SELECT i.*, l.state, l.state = 'archived' AS is_read_only, l.last_active_at, lower(concat_ws(' ', title, description, notes)) AS search_text
@@ -146,9 +147,12 @@ def test_the_clock_turns_states_over_and_nothing_else_does(refinery: Refinery):
 # ---- TENANTS ---- #
 
 
-def test_every_table_but_the_clock_is_divided_and_its_site_is_in_the_key():
+def test_every_table_but_the_days_is_divided_and_its_site_is_in_the_key():
     for contract in CATALOG.layer("gold"):
-        assert contract.name == "clock" or contract.key[0] == contract.tenant == "site_id"
+        assert (
+            contract.name in ("clock", "kept_days")
+            or contract.key[0] == contract.tenant == "site_id"
+        )
 
 
 @pytest.mark.parametrize("site", [1, 2, 5])

@@ -147,5 +147,5 @@ SELECT
   c.old_value,
   c.new_value
 FROM changes AS c
-CROSS JOIN gold.interactions.clock AS n
-WHERE (c.old_value IS DISTINCT FROM c.new_value) AND c.changed_at >= n.as_of - INTERVAL '2 years'
+INNER JOIN gold.interactions.kept_days AS k ON CAST(c.changed_at AS DATE) = k.day
+WHERE c.old_value IS DISTINCT FROM c.new_value
