@@ -154,13 +154,8 @@ def _with_vectors(
 # ---- COMPARE ---- #
 
 
-def stored_rows(lake: Lake, contract: Contract, keys: pl.DataFrame) -> pl.DataFrame:
-    """The rows that a table holds of some keys, none of them null; without the batch.
-
-    Raises:
-        LakeError: when there is no such table.
-    """
-    snapshot = read_snapshot(lake.path(contract.table), lake.options)
+def stored_rows(snapshot: Snapshot, contract: Contract, keys: pl.DataFrame) -> pl.DataFrame:
+    """The rows that a table holds of some keys, none of them null; without the batch."""
     columns = [name for name in contract.columns if name != contract.batch_id]
     places = _places(snapshot, keys, list(contract.key), contract)
     return read_scattered(snapshot, places, columns).select(columns)

@@ -12,7 +12,7 @@ import hashlib
 import json
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import lru_cache
 from graphlib import CycleError, TopologicalSorter
@@ -26,6 +26,7 @@ from lineage.errors import LineageError
 from pipelines.contract import Catalog, Contract, did_you_mean
 from pipelines.contract.forecast import FORETOLD
 from pipelines.cut import Cut, refuse_half_transactions
+from pipelines.delta import Snapshot, commit_info
 from pipelines.difference import stored_rows, write_difference
 from pipelines.errors import ContractError, LakeError, LossError, QualityError, QueryError
 from pipelines.exact import exact_cast, exactly
@@ -39,7 +40,6 @@ from pipelines.version import CODE_VERSION
 
 #: What foretells series.
 MODEL = Theta()
-
 P = TypeVar("P")
 
 #: Operations that leave the rows as they were.
@@ -136,24 +136,19 @@ def build(
     """
     began = time.monotonic()
     contract = catalog[table]
+    stands = _stands(lake, contract)
+    if stands is not None:
+        return replace(stands, seconds=time.monotonic() - began)
     handles = open_inputs(lake, contract)
-    recipe = _recipe(contract, handles)
-    versions = {name: handle.version() for name, handle in handles.items()}
+    versions = {name: (str(it.metadata().id), it.version()) for name, it in handles.items()}
+    recipe = _recipe(contract, versions)
     existing = lake.open(table)
-    last = _last_recipe(existing) if existing is not None else None
-    if existing is not None and last == recipe:
-        return Built(
-            table=table,
-            rows=_count(lake, existing),
-            changed=False,
-            version=existing.version(),
-            input_versions=versions,
-            seconds=time.monotonic() - began,
-        )
+    before = lake.snapshot(table, existing.version()) if existing is not None else None
+    last = _last_recipe(before) if before is not None else None
     refuse_half_transactions(lake, catalog, table, inputs_of(contract), cut)
     keys = {name: catalog[name].key for name in handles if name in catalog.contracts}
     part, why = _or_why(lambda: part_since(lake, contract, handles, last, recipe, keys))
-    found, part, why = _run(lake, contract, handles, part, why)
+    found, part, why = _run(lake, contract, handles, before, part, why)
     shown = release(contract, found)
     rows = _foretold(contract, exactly(contract, shown, added_columns(contract)))
     rows, numbers = with_surrogate_key(lake, contract, rows, exact_cast)
@@ -178,9 +173,26 @@ def build(
         removed=written.removed,
         added=written.added,
         version=written.version,
-        input_versions=versions,
+        input_versions={name: version for name, (_, version) in versions.items()},
         seconds=time.monotonic() - began,
         dropped=len(found) - len(shown),
+    )
+
+
+def _stands(lake: Lake, contract: Contract) -> Built | None:
+    """The table where nothing that it depends on changed, told by the logs alone."""
+    inputs = {name: lake.snapshot(name) for name in inputs_of(contract)}
+    known = {name: (it.identity, it.version) for name, it in inputs.items() if it is not None}
+    held = lake.snapshot(contract.table)
+    all_there = held is not None and known.keys() == inputs.keys()
+    if held is None or not all_there or _last_recipe(held) != _recipe(contract, known):
+        return None
+    return Built(
+        table=contract.table,
+        rows=held.num_rows,
+        changed=False,
+        version=held.version,
+        input_versions={name: version for name, (_, version) in known.items()},
     )
 
 
@@ -210,14 +222,11 @@ def open_inputs(lake: Lake, contract: Contract) -> dict[str, DeltaTable]:
     return handles
 
 
-def _recipe(contract: Contract, handles: Mapping[str, DeltaTable]) -> str:
-    """Everything that the result depends on, as JSON."""
+def _recipe(contract: Contract, versions: Mapping[str, tuple[str, int]]) -> str:
+    """Everything that the result depends on, as JSON: the inputs by identity and version."""
     sql = hashlib.sha256((contract.sql or "").encode()).hexdigest()
     terms = hashlib.sha256(contract.model_dump_json().encode()).hexdigest()
-    inputs = {
-        name: f"{handle.metadata().id}@{handle.version()}"
-        for name, handle in sorted(handles.items())
-    }
+    inputs = {name: f"{identity}@{at}" for name, (identity, at) in sorted(versions.items())}
     return json.dumps(
         {
             "inputs": inputs,
@@ -231,23 +240,21 @@ def _recipe(contract: Contract, handles: Mapping[str, DeltaTable]) -> str:
     )
 
 
-def _last_recipe(handle: DeltaTable) -> str | None:
+def _last_recipe(snapshot: Snapshot) -> str | None:
     """The recipe of the last build; what only laid the same rows otherwise is passed over."""
-    for commit in handle.history(_KEPT_COMMITS):
-        if "recipe" in commit or commit.get("operation") not in _HARMLESS:
-            return commit.get("recipe")
+    newest = snapshot.version
+    for version in range(newest, max(-1, newest - _KEPT_COMMITS), -1):
+        commit = commit_info(snapshot, version)
+        if commit is None or "recipe" in commit or commit.get("operation") not in _HARMLESS:
+            return None if commit is None else commit.get("recipe")
     return None
 
 
-def last_inputs(handle: DeltaTable) -> dict[str, int]:
+def last_inputs(snapshot: Snapshot) -> dict[str, int]:
     """The versions of its inputs that a gold table was last written from; empty when that is not known."""
-    recipe = _last_recipe(handle)
+    recipe = _last_recipe(snapshot)
     told: dict[str, str] = json.loads(recipe)["inputs"] if recipe else {}
     return {name: int(place.rpartition("@")[2]) for name, place in told.items()}
-
-
-def _count(lake: Lake, handle: DeltaTable) -> int:
-    return int(lake.scan_handle(handle).select(pl.len()).collect().item())
 
 
 # ---- RUN ---- #
@@ -257,13 +264,14 @@ def _run(
     lake: Lake,
     contract: Contract,
     handles: Mapping[str, DeltaTable],
+    before: Snapshot | None,
     part: Part | Summed | None,
     why: str | None,
 ) -> tuple[pl.DataFrame, Part | None, str | None]:
     """The rows that the SQL gives of the inputs, all or those of the part; the part, or why there is none."""
     if isinstance(part, Summed):
         try:
-            return *_moved(lake, contract, part), None
+            return *_moved(before, contract, part), None
         except (NotProvable, QueryError, LossError, pl.exceptions.PolarsError):
             part, why = _or_why(part.otherwise)  # what has to be refused is refused there
     if part is not None:
@@ -272,11 +280,12 @@ def _run(
     return run_sql(contract, whole), None, why
 
 
-def _moved(lake: Lake, contract: Contract, part: Summed) -> tuple[pl.DataFrame, Part]:
+def _moved(before: Snapshot | None, contract: Contract, part: Summed) -> tuple[pl.DataFrame, Part]:
     """The stored groups, moved by what went and came."""
+    assert before is not None  # noqa: S101 - the changes are those since its last build
     return part.result(
         lambda frames: result_over(contract, frames),
-        lambda keys: stored_rows(lake, contract, keys),
+        lambda keys: stored_rows(before, contract, keys),
     )
 
 

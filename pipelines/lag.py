@@ -145,7 +145,8 @@ def _silver(lake: Lake, contract: Contract, now: datetime, stuck_after: timedelt
 def _gold(lake: Lake, contract: Contract) -> Lag:
     handle = lake.open(contract.table)
     moved = _moved(handle) if handle is not None else None
-    built = last_inputs(handle) if handle is not None else {}
+    snapshot = lake.snapshot(contract.table)
+    built = last_inputs(snapshot) if snapshot is not None else {}
     waiting, oldest = 0, list[datetime]()
     for name in inputs_of(contract):
         count, since = _after(lake.open(name), built.get(name, -1))

@@ -78,13 +78,13 @@ class Lake:
             )
         return handle
 
-    def snapshot(self, table: str) -> Snapshot | None:
-        """What a table holds at its newest version as its log tells it, or None where there is no table.
+    def snapshot(self, table: str, version: int | None = None) -> Snapshot | None:
+        """What a table holds as its log tells it, at its newest version unless told; None: no table.
 
         Raises:
             LakeError: when the log cannot be read.
         """
-        return find_snapshot(self.path(table), self.options)
+        return find_snapshot(self.path(table), self.options, version)
 
     def version(self, table: str) -> int | None:
         """The newest version, or None where there is no table."""

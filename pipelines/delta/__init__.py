@@ -11,7 +11,14 @@ from pipelines.delta.commit import commit_changes
 from pipelines.delta.fold import Folded, fold
 from pipelines.delta.index import lookup, purge
 from pipelines.delta.rows import live_rows, locate, read_few, read_places
-from pipelines.delta.snapshot import ActiveFile, Snapshot, files_added, find_snapshot, read_snapshot
+from pipelines.delta.snapshot import (
+    ActiveFile,
+    Snapshot,
+    commit_info,
+    files_added,
+    find_snapshot,
+    read_snapshot,
+)
 
 __all__ = [
     "DIGEST",
@@ -19,6 +26,7 @@ __all__ = [
     "Folded",
     "Snapshot",
     "commit_changes",
+    "commit_info",
     "files_added",
     "find_snapshot",
     "fold",

@@ -125,7 +125,7 @@ def find_snapshot(
         return None
     store = Store(uri, options)
     try:
-        log = _newest(store) if version is None else _read(store, version)
+        log = _newest(store) if version is None else _at(store, version)
     except ValueError as error:
         raise LakeError(
             f"{uri}: its log is damaged: {error}", hint=f"look at {uri}/_delta_log"
@@ -195,6 +195,32 @@ def _newest(store: Store) -> _Log:
     if mark is not None:
         _known.put(store.uri, (mark, log))
     return log
+
+
+#: Versions that were asked for by their number, as the newest ones are held.
+_older = Kept[tuple[str, int], tuple[str, _Log]](256)
+
+
+def _at(store: Store, version: int) -> _Log:
+    """The log at a version: as it was read before, or all of it read."""
+    newest, older = _known.get(store.uri), _older.get((store.uri, version))
+    for known in (newest, older):
+        is_it = known is not None and known[1].version == version
+        if known is not None and is_it and store.mark(commit_name(version)) == known[0]:
+            _older.put((store.uri, version), known)
+            return known[1]
+    log = _read(store, version)
+    mark = store.mark(commit_name(version)) if log.version == version else None
+    if mark is not None:
+        _older.put((store.uri, version), (mark, log))
+    return log
+
+
+def commit_info(snapshot: Snapshot, version: int) -> Action | None:
+    """What a commit says of itself; None where the log has it no more."""
+    content = snapshot.store().get_if_there(commit_name(version))
+    found = [action for kind, action in read_actions(content or b"") if kind == "commitInfo"]
+    return found[0] if found else None
 
 
 def commit_name(version: int) -> str:
