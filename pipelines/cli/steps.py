@@ -27,12 +27,14 @@ from pipelines.cli.show import counter, finish, note, say_captured
 from pipelines.contract import Catalog, load_catalog
 from pipelines.cut import plan_cut
 from pipelines.errors import MedallionError
+from pipelines.files.fault import report
+from pipelines.files.inbox import take_inbox
 from pipelines.gold import Built
-from pipelines.ingest import capture_file, capture_kafka, open_lake
+from pipelines.ingest import Captured, capture_file, capture_kafka, open_lake
 from pipelines.provenance import keep_lineage
 from pipelines.refine import After, apply_all, build_all, chosen, keep_quality
 from pipelines.run_events import RunEvents, told_events
-from pipelines.settings import load_settings
+from pipelines.settings import Settings, load_settings
 from pipelines.silver import Applied
 from pipelines.storage import Lake
 from quality_rules.results import RuleResult
@@ -197,7 +199,7 @@ def run(
 ) -> None:
     """Capture, apply and build, each to the end of what there is now.
 
-    A table that fails stops only what depends on it; the others go on, and the exit code tells.
+    Files in the inbox (MEDALLION_INBOX) are taken too, and without a broker they alone. A table that fails stops only what depends on it; the others go on, and the exit code tells.
 
     Examples:
         medallion run --bootstrap localhost:9092
@@ -220,7 +222,7 @@ def run(
                 wire = open_wire(settings)
                 captured = [capture_file(target, catalog, path, wire=wire) for path in from_file]
             else:
-                captured = [capture_kafka(settings, catalog)]
+                captured = _arrived(settings, target, catalog)
         keep_lineage(target, catalog, datetime.now(UTC))
         applied, failed = _apply_all(target, catalog, None, events)
         built, more = _build_all(target, catalog, None, events, failed)
@@ -228,6 +230,17 @@ def run(
         if not as_json:
             say_captured(captured, as_json=False)
         finish([*applied, *built], {**failed, **more}, as_json=as_json)
+
+
+def _arrived(settings: Settings, lake: Lake, catalog: Catalog) -> list[Captured]:
+    """The inbox, where there is one, and the topics, unless all that is named is an inbox."""
+    if settings.inbox is not None:
+        for each in take_inbox(lake, catalog, settings.inbox, now=datetime.now(UTC)):
+            told = report(each.name, each.faults).rstrip() if each.faults else None
+            note(told or f"{each.name}: {each.rows:,} rows of {each.table} {each.verdict}")
+        if settings.bootstrap is None:
+            return []
+    return [capture_kafka(settings, catalog)]
 
 
 def _apply_all(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -10,10 +11,13 @@ from typing import Any
 import polars as pl
 import pytest
 from pydantic import ValidationError
+from typer.testing import CliRunner
 
 from pipelines.bronze import DEAD_LETTERS
 from pipelines.capture.embedded import EmbeddedBroker, Outgoing
 from pipelines.capture.records import NoticeKind
+from pipelines.cli import app
+from pipelines.cli.arrivals import SetAsideError
 from pipelines.contract import Catalog
 from pipelines.contract.model import Contract
 from pipelines.errors import SettingsError
@@ -24,6 +28,7 @@ from pipelines.ingest import capture_kafka
 from pipelines.settings import Settings
 from pipelines.silver import apply
 from pipelines.storage import Lake
+from tests.spec.domains import ASSETS
 
 NOW = datetime(2026, 6, 1, tzinfo=UTC)
 TABLE = "silver.ads.days"
@@ -308,3 +313,37 @@ def test_a_topic_whose_rows_come_as_files_need_not_be_there(desk: Desk):
         broker.produce([Outgoing("ads.ads.other", None, b"{}", (), 0)])
         done = capture_kafka(Settings(lake=desk.lake.root, bootstrap=broker.bootstrap), both)
     assert [(n.kind, n.topic) for n in done.notices] == [(NoticeKind.MISSING_TOPIC, "ads.ads.live")]
+
+
+# ---- COMMANDS ---- #
+
+NAMES = "alias,channel\nGoogle Ads,search\n"
+
+
+def test_the_command_tells_of_each_file_and_ends_with_a_code_of_its_own(tmp_path: Path):
+    (tmp_path / "channel_names.csv").write_text(NAMES)
+    (tmp_path / "channel_names_bad.csv").write_text(NAMES.replace(",", ";"))
+    (tmp_path / "assets").mkdir()
+    (tmp_path / "assets" / "marketing").symlink_to(ASSETS / "marketing")
+    places = ["--lake", str(tmp_path / "lake"), "--assets", str(tmp_path / "assets")]
+    files = [str(path) for path in sorted(tmp_path.glob("*.csv"))]
+    done = CliRunner().invoke(app, ["upload", *files, *places])
+    assert "channel_names.csv: 1 rows of silver.marketing.channel_names landed" in done.stdout
+    assert "line 1: its values are separated by semicolons, not by commas" in done.stderr
+    assert isinstance(done.exception, SetAsideError)
+    assert done.exception.exit_code == 26
+    again = CliRunner().invoke(app, ["upload", files[0], "--json", *places])
+    assert [each["verdict"] for each in json.loads(again.stdout)] == ["repeated"]
+
+
+def test_a_run_takes_the_inbox_without_a_broker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    put(tmp_path / "inbox", "channel_names.csv", NAMES)
+    (tmp_path / "assets").mkdir()
+    (tmp_path / "assets" / "marketing").symlink_to(ASSETS / "marketing")
+    monkeypatch.setenv("MEDALLION_INBOX", str(tmp_path / "inbox"))
+    monkeypatch.delenv("MEDALLION_BOOTSTRAP", raising=False)
+    places = ["--lake", str(tmp_path / "lake"), "--assets", str(tmp_path / "assets")]
+    done = CliRunner().invoke(app, ["run", *places])
+    assert "1 rows of silver.marketing.channel_names landed" in done.stderr
+    silver = Lake(str(tmp_path / "lake")).scan("silver.marketing.channel_names").collect()
+    assert silver["alias"].to_list() == ["Google Ads"]
