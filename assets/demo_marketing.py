@@ -150,8 +150,8 @@ def _redescribe(market: Market, days: int) -> None:
     fresh = {**held[0], "campaign_id": f"c-{len(held):03}", "name": "Trial", "channel": "Threads", "currency": "EUR", "updated_at": at}  # fmt: skip
     fresh["starts_on"] = _LAST - timedelta(days=10)
     market.send(f"campaigns_{at:%Y-%m-%d}.csv", "campaigns", [paused, over, fresh])
-    days = [_day(market, fresh, _LAST - timedelta(days=n), 1.0) for n in range(9, -1, -1)]
-    market.send("campaign_days_trial.csv", "campaign_days", days)
+    its_days = [_day(market, fresh, _LAST - timedelta(days=n), 1.0) for n in range(9, -1, -1)]
+    market.send("campaign_days_trial.csv", "campaign_days", its_days)
 
 
 def _quote(market: Market, first: date) -> None:

@@ -98,6 +98,12 @@ def check(
     return _report(contract, events, sizes, found)
 
 
+def has_come(lake: Lake, contract: Contract) -> bool:
+    """Whether there is anything of a table: rows, or at least events of its source."""
+    silver = lake.snapshot(contract.table)
+    return silver is not None and (silver.num_rows > 0 or lake.version(contract.bronze) is not None)
+
+
 def make(
     lake: Lake,
     catalog: Catalog,

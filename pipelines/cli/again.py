@@ -21,7 +21,7 @@ from pipelines.contract import load_catalog
 from pipelines.errors import ReplayError, SettingsError
 from pipelines.ingest import open_lake
 from pipelines.refine import chosen
-from pipelines.replay import Replayed, check, make
+from pipelines.replay import Replayed, check, has_come, make
 from pipelines.settings import load_settings
 
 app = typer.Typer()
@@ -69,7 +69,7 @@ def replay(
             made = make(target, catalog, wanted[0], str(into), now=now, progress=advance)
         print_records([{"table": name} for name in made.tables()], as_json=as_json)
         return
-    there = [table for table in wanted if tables or target.version(table) is not None]
+    there = [table for table in wanted if tables or has_come(target, catalog[table])]
     with counter("events replayed") as advance:
         done = [check(target, catalog, table, now=now, progress=advance) for table in there]
     _say(done, as_json=as_json)
