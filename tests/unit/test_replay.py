@@ -197,3 +197,16 @@ def test_the_command_says_what_differs_and_ends_with_its_code(tmp_path: Path):
     assert "confidential" in NOTES
     refused = bench.run("replay", "silver.shop.notes")
     assert (refused.returncode, "--check" in refused.stderr) == (10, True)
+
+
+def test_a_table_that_nothing_has_come_of_is_left_out(tmp_path: Path):
+    bench = Bench(tmp_path)
+    notes = bench.assets / "shop" / "silver" / "notes.yaml"
+    later = notes.read_text().replace("silver.shop.notes", "silver.shop.later")
+    notes.with_name("later.yaml").write_text(later.replace("p.public.notes", "p.public.later"))
+    bench.record(event(1, 10, "a"))
+    bench.told("run", "--from-file", str(bench.stream), "--json")
+    assert Lake(str(bench.lake)).version("silver.shop.later") is not None  # gold may read it
+    (only,) = bench.told("replay", "--check", "--json")
+    assert only["table"] == "silver.shop.notes"
+    assert bench.run("replay", "silver.shop.later", "--check").returncode == 14
