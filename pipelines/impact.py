@@ -184,4 +184,14 @@ def _export(revision: str, root: Path, folder: Path) -> None:
             hint=said[-1] if said else "give two folders of contracts",
         )
     with tarfile.open(fileobj=BytesIO(done.stdout)) as archive:
-        archive.extractall(folder, filter="data")
+        for member in archive:
+            _unpack(archive, member, folder)
+
+
+def _unpack(archive: tarfile.TarFile, member: tarfile.TarInfo, folder: Path) -> None:
+    """Writes a file within the folder; links and what would lie elsewhere are left out."""
+    path = (folder / member.name).resolve()
+    content = archive.extractfile(member) if member.isfile() else None
+    if content is not None and path.is_relative_to(folder.resolve()):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content.read())
