@@ -134,10 +134,9 @@ def _pending(lake: Lake, contracts: list[Contract], versions: Mapping[str, int])
         handle = lake.handle(contract.bronze)
         topic = contract.source.topic if contract.source else ""
         snapshot = handle.transaction_version(marker(topic)) or 0
-        counts = (pl.col(ORDER[0]) >= snapshot) & _unapplied(lake, contract)
+        counts = (pl.col(ORDER[1]) > 0) & (pl.col(ORDER[0]) >= snapshot)
         for chunk in chunks(handle, reached(lake, contract), upto=versions[contract.table]):
-            rows = chunk.rows.with_columns(pl.col("kafka_offset").alias(ORDER[3]))
-            told = rows.filter(counts & pl.col("raw_payload").str.contains(_HAS))
+            told = chunk.rows.filter(pl.col("raw_payload").str.contains(_HAS) & counts)
             parts.append(_counted(told))
     if not parts:
         return pl.DataFrame(schema={"transaction_id": pl.String})
@@ -148,13 +147,6 @@ def _pending(lake: Lake, contracts: list[Contract], versions: Mapping[str, int])
         .group_by("transaction_id", "topic")
         .agg(pl.col("events").sum(), since, *firsts)
     )
-
-
-def _unapplied(lake: Lake, contract: Contract) -> pl.Expr:
-    """Whether a streamed event is not in silver yet: what stands before the last cut is."""
-    silver = lake.snapshot(contract.table)
-    applied = silver.app_versions if silver else {}
-    return (pl.col(ORDER[1]) > 0) & is_after((*(applied.get(name, 0) for name in CUT), -1))
 
 
 def _counted(rows: pl.DataFrame) -> pl.DataFrame:
@@ -272,10 +264,11 @@ def _first_unapplied(
 ) -> tuple[Position, str | None] | None:
     """Position and transaction of the first event up to a version that a silver table has yet to apply."""
     handle, firsts = lake.handle(contract.bronze), list[tuple[Position, str | None]]()
-    unapplied = _unapplied(lake, contract)
+    applied = read_snapshot(lake.path(contract.table), lake.options).app_versions
+    cut = [applied.get(name, 0) for name in CUT]
     for chunk in chunks(handle, reached(lake, contract), upto=upto):
         placed = chunk.rows.with_columns(pl.col("kafka_offset").alias(ORDER[3]))
-        rows = placed.filter(unapplied).sort(ORDER[:3]).head(1)
+        rows = placed.filter((pl.col(ORDER[1]) > 0) & is_after((*cut, -1))).sort(ORDER[:3]).head(1)
         firsts += [(row[:3], row[3]) for row in rows.select(*ORDER[:3], "transaction_id").rows()]
     return min(firsts, key=lambda each: each[0], default=None)
 

@@ -182,6 +182,15 @@ def test_what_lands_while_the_cut_is_made_is_beyond_it(shop: Shop):
     assert (position is None, names) == (False, ["2"])
 
 
+def test_an_event_that_lands_before_an_old_cut_waits_with_its_transaction(shop: Shop):
+    shop.land(*FIRST)
+    shop.land(event("orders", 2, 0, tx=2, lsn=202), event("items", 31, 3, tx=3, lsn=301))
+    shop.apply()
+    shop.land(event("items", 21, 2, tx=2, lsn=201))
+    shop.apply()
+    assert (shop.held("orders"), shop.held("items"), shop.gold()) == ([1], [11], {1: 1})
+
+
 def test_one_without_its_end_waits(shop: Shop):
     shop.land(*FIRST)
     shop.land(event("orders", 2, 0, tx=2, lsn=201), event("items", 21, 2, tx=2, lsn=202))
